@@ -1,0 +1,9 @@
+//! Changes nothing: the smallest hook, and what benchmarks measure the cost of a hook with.
+
+use wasmhook_sdk::prelude::*;
+
+struct Identity;
+
+impl Hook for Identity {}
+
+wasmhook_sdk::export!(Identity);

@@ -1,0 +1,29 @@
+use serde_json::Value;
+
+/// The package whose interfaces are host calls; `wasmhook:host/link@0.1.0` is the interface `link`.
+pub const INTERFACES_OF: &str = "wasmhook:host/";
+
+/// May a guest import a function?
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Admission {
+    /// Yes.
+    Granted,
+    /// Only with a grant of the interface's name.
+    NeedsGrant,
+    /// There is no such function here.
+    Unknown,
+}
+
+/// The one way out of the room. Whatever a guest asks of the host is a message to it.
+///
+/// With [`Isolation::Module`](crate::Isolation::Module) the door stands in the parent; the child's copy of it is
+/// asked for admission only.
+pub trait Door {
+    /// Asked for every import before the guest's first instruction.
+    fn admits(&self, interface: &str, function: &str) -> Admission;
+
+    /// Performs `interface.function` with its parameters by name. The reply is `{"ok": …}`, or
+    /// `{"failure": {"code", "errno", "message"}}`, which a guest whose function returns no `result` does not
+    /// survive.
+    fn call(&mut self, operation: &str, input: Value) -> Value;
+}

@@ -1,0 +1,68 @@
+use serde::{Deserialize, Serialize};
+use std::time::Duration;
+
+/// Whose fault it is that a hook gave no verdict.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Culprit {
+    /// The module's.
+    Guest,
+    /// Ours, or the machine's.
+    Host,
+    /// The operator's: what is asked and what is allowed do not fit.
+    Configuration,
+}
+
+/// Why a hook gave no verdict. This is *broken*, never "deny".
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[allow(missing_docs, reason = "the messages say it")]
+pub enum Fault {
+    #[error("trap: {0}")]
+    Trap(String),
+    #[error("cpu limit of {0:?} reached (raise `limits.cpu`, or find the loop)")]
+    Cpu(Duration),
+    #[error("wall-clock limit of {0:?} reached (raise `limits.wall`, or find what it waits for)")]
+    Wall(Duration),
+    #[error("memory limit of {} reached (raise `limits.memory`)", mebibytes(*.0))]
+    Memory(u64),
+    #[error("the hook reports: {0}")]
+    Reported(String),
+    #[error("child ended by signal {0} before a verdict")]
+    Killed(i32),
+    #[error("child ended before a verdict")]
+    Gone,
+    #[error("unusable message from the child: {0}")]
+    Message(String),
+    #[error("imports `{import}`: add grant `{grant}`")]
+    Grant { import: String, grant: String },
+    #[error("imports `{0}`, which this wasmhook does not offer")]
+    Import(String),
+    #[error("exports no `wasmhook:hook/handler@0.1.0`: not a hook, or made for another version of the contract")]
+    World,
+    #[error("compiled module is not usable here: {0}")]
+    Artifact(String),
+    #[error("{0}")]
+    Host(String),
+}
+
+impl Fault {
+    /// Whose fault it is.
+    #[must_use]
+    pub fn culprit(&self) -> Culprit {
+        match self {
+            Self::Trap(_)
+            | Self::Cpu(_)
+            | Self::Wall(_)
+            | Self::Memory(_)
+            | Self::Reported(_)
+            | Self::Killed(_)
+            | Self::Gone
+            | Self::Message(_) => Culprit::Guest,
+            Self::Grant { .. } | Self::Import(_) | Self::World => Culprit::Configuration,
+            Self::Artifact(_) | Self::Host(_) => Culprit::Host,
+        }
+    }
+}
+
+fn mebibytes(bytes: u64) -> String {
+    if bytes % (1 << 20) == 0 { format!("{}MiB", bytes >> 20) } else { format!("{bytes}B") }
+}

@@ -1,0 +1,106 @@
+//! Every import of a guest becomes a message to the door, and an import that the door does not admit is found
+//! before the guest's first instruction.
+
+use crate::door::{Admission, Door, INTERFACES_OF};
+use crate::room::Tenant;
+use crate::{Fault, convert};
+use serde_json::{Map, Value};
+use wasmtime::component::types::{ComponentFunc, ComponentItem};
+use wasmtime::component::{Component, Linker, Val};
+use wasmtime::{Engine, StoreContextMut};
+
+/// The latest patch of the contract's version 0.1 that is spoken here.
+const PATCH: u64 = 0;
+
+pub(crate) fn link<D: Door + 'static>(
+    engine: &Engine,
+    component: &Component,
+    door: &D,
+) -> Result<Linker<Tenant<D>>, Fault> {
+    let mut linker = Linker::new(engine);
+    for (import, item) in component.component_type().imports(engine) {
+        let ComponentItem::ComponentInstance(instance) = item.ty else {
+            return Err(Fault::Import(import.to_owned()));
+        };
+        for (function, item) in instance.exports(engine) {
+            match item.ty {
+                // Types alone need nothing from us.
+                ComponentItem::Type(_) => continue,
+                ComponentItem::ComponentFunc(_) => {}
+                _ => return Err(Fault::Import(import.to_owned())),
+            }
+            let interface = interface(import).ok_or_else(|| Fault::Import(import.to_owned()))?;
+            match door.admits(interface, function) {
+                Admission::Granted => {}
+                Admission::NeedsGrant => {
+                    return Err(Fault::Grant { import: import.into(), grant: interface.into() });
+                }
+                Admission::Unknown => return Err(Fault::Import(format!("{import}#{function}"))),
+            }
+            let operation = format!("{interface}.{function}");
+            linker
+                .instance(import)
+                .and_then(|mut place| {
+                    place.func_new(function, move |tenant, ty, input, output| {
+                        ask(tenant, &operation, &ty, input, output)
+                    })
+                })
+                .map_err(|error| Fault::Host(format!("cannot link `{import}`: {error:#}")))?;
+        }
+    }
+    Ok(linker)
+}
+
+/// `wasmhook:host/link@0.1.0` → `link`.
+pub(crate) fn interface(import: &str) -> Option<&str> {
+    let (name, version) = import.strip_prefix(INTERFACES_OF)?.split_once('@')?;
+    let patch: u64 = version.strip_prefix("0.1.")?.parse().ok()?;
+    (patch <= PATCH).then_some(name)
+}
+
+fn ask<D: Door + 'static>(
+    mut tenant: StoreContextMut<'_, Tenant<D>>,
+    operation: &str,
+    ty: &ComponentFunc,
+    input: &[Val],
+    output: &mut [Val],
+) -> wasmtime::Result<()> {
+    let named = ty.params().zip(input).map(|((name, _), value)| Ok((name.to_owned(), convert::to_json(value)?)));
+    let message = named.collect::<Result<Map<_, _>, convert::Mismatch>>()?;
+    let mut reply = tenant.data_mut().door.call(operation, Value::Object(message));
+    let (Some(slot), Some(wanted)) = (output.first_mut(), ty.results().next()) else {
+        return match reply.get("failure") {
+            None => Ok(()),
+            Some(failure) => Err(refused(operation, failure)),
+        };
+    };
+    if !matches!(wanted, wasmtime::component::Type::Result(_)) {
+        if let Some(failure) = reply.get("failure") {
+            return Err(refused(operation, failure));
+        }
+        reply = reply.get_mut("ok").map(Value::take).unwrap_or_default();
+    }
+    *slot = convert::to_val(&reply, &wanted)
+        .map_err(|mismatch| wasmtime::Error::msg(format!("reply to {operation}: {mismatch}")))?;
+    Ok(())
+}
+
+/// The function has no way to return a failure, so the guest ends here.
+fn refused(operation: &str, failure: &Value) -> wasmtime::Error {
+    let said = failure.get("message").and_then(Value::as_str).unwrap_or("refused");
+    wasmtime::Error::msg(format!("{operation}: {said}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::interface;
+
+    #[test]
+    fn an_interface_is_ours_up_to_the_version_we_speak() {
+        assert_eq!(interface("wasmhook:host/link@0.1.0"), Some("link"));
+        assert_eq!(interface("wasmhook:host/link@0.1.9"), None);
+        assert_eq!(interface("wasmhook:host/link@0.2.0"), None);
+        assert_eq!(interface("wasmhook:host/link"), None);
+        assert_eq!(interface("wasi:cli/environment@0.2.0"), None);
+    }
+}
