@@ -1,1 +1,122 @@
+//! What stands behind the door: one file per interface of the contract (`sdk/wit/deps/host`).
+//!
+//! For: doing what a hook asks, for one visit of one hook ([`Visit`]). Not for deciding whether it may: grants and
+//! budgets are checked at the door, before a function here is called.
+//!
+//! A new host function is its line in the WIT, one function in its interface's file, one row in that file's table.
 
+mod carry;
+#[allow(clippy::unnecessary_wraps, reason = "one shape for all functions in the tables")]
+mod clock;
+mod failure;
+mod log;
+
+pub use failure::Failure;
+
+use serde_json::Value;
+use std::time::Instant;
+
+/// One hook, one phase, one plugin call: what host calls act on.
+#[derive(Clone, Debug)]
+pub struct Visit {
+    /// The hook's name, for the log.
+    pub hook: String,
+    /// `pre` or `post`, for the log.
+    pub phase: &'static str,
+    /// `CNI_COMMAND`, for the log.
+    pub verb: &'static str,
+    /// `CNI_CONTAINERID`, for the log.
+    pub container_id: String,
+    /// When the hook's wall time is over.
+    pub deadline: Instant,
+    /// What `pre` leaves for `post`, as JSON.
+    pub carry: Option<String>,
+}
+
+/// A host function: parameters by name in, the value that is `ok` out.
+type Function = fn(&mut Visit, Value) -> Result<Value, Failure>;
+
+/// An interface of the package `wasmhook:host`.
+#[derive(Debug)]
+pub struct Interface {
+    /// Its name, which is the grant's as well.
+    pub name: &'static str,
+    /// May every hook use it?
+    pub free: bool,
+    functions: &'static [(&'static str, Function)],
+}
+
+/// Everything there is behind the door.
+pub const INTERFACES: [&Interface; 3] = [&log::INTERFACE, &carry::INTERFACE, &clock::INTERFACE];
+
+/// The interface of this name.
+#[must_use]
+pub fn interface(name: &str) -> Option<&'static Interface> {
+    INTERFACES.into_iter().find(|interface| interface.name == name)
+}
+
+impl Interface {
+    /// Is there such a function?
+    #[must_use]
+    pub fn has(&self, function: &str) -> bool {
+        self.find(function).is_some()
+    }
+
+    /// Does what was asked.
+    pub fn call(&self, function: &str, visit: &mut Visit, input: Value) -> Result<Value, Failure> {
+        match self.find(function) {
+            Some(call) => call(visit, input),
+            None => Err(Failure::new("unknown", format!("no function `{}.{function}` here", self.name))),
+        }
+    }
+
+    fn find(&self, function: &str) -> Option<Function> {
+        self.functions.iter().find(|(name, _)| *name == function).map(|(_, call)| *call)
+    }
+}
+
+/// Reads a function's parameters.
+fn parameters<T: serde::de::DeserializeOwned>(input: Value) -> Result<T, Failure> {
+    serde_json::from_value(input).map_err(|error| Failure::new("invalid", error.to_string()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    pub(crate) fn visit() -> Visit {
+        Visit {
+            hook: "h".into(),
+            phase: "pre",
+            verb: "ADD",
+            container_id: "c1".into(),
+            deadline: Instant::now() + Duration::from_secs(5),
+            carry: None,
+        }
+    }
+
+    #[test]
+    fn the_contract_and_the_tables_hold_the_same_functions() {
+        let wit = include_str!("../../../sdk/wit/deps/host/host.wit");
+        let mut contract = Vec::new();
+        let mut interface = "";
+        for line in wit.lines().map(str::trim) {
+            if let Some(rest) = line.strip_prefix("interface ") {
+                interface = rest.split([' ', '{']).next().unwrap();
+            }
+            if let Some((function, _)) = line.split_once(": func(") {
+                contract.push(format!("{interface}.{function}"));
+            }
+        }
+        let table = INTERFACES.iter().flat_map(|it| it.functions.iter().map(|(f, _)| format!("{}.{f}", it.name)));
+        assert_eq!(contract, table.collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn parameters_of_the_wrong_type_are_a_failure() {
+        let input = serde_json::json!({ "json": 7 });
+        let failure = interface("carry").unwrap().call("set", &mut visit(), input).unwrap_err();
+        assert_eq!(failure.code, "invalid");
+    }
+}

@@ -1,1 +1,28 @@
+//! The CNI plugin `wasmhook`: hooks run before and after the real plugin of every call.
+//!
+//! For: one call, from the environment and stdin to exactly one JSON document ([`run`]). Not for what a guest can
+//! reach (`wasmhook-wasm`), what host calls do (`wasmhook-host`) or what is on disk (`wasmhook-store`).
+//!
+//! In the order of a call: `settings` of the node, the `call` and its `entry` in the conflist, the `pipeline` of
+//! hooks and plugin. A hook's module is found by `modules`, `visit`ed in the guest's room, and asks for host calls
+//! at the `door`; a delegate is `delegate`d to in a process (`process`).
 
+mod call;
+mod delegate;
+mod door;
+pub mod entry;
+mod error;
+mod modules;
+mod pipeline;
+mod problem;
+mod process;
+pub mod settings;
+mod visit;
+
+pub use delegate::find_plugin;
+pub use error::{Culprit, Error, HookFailure, Why, code};
+pub use modules::{ModuleError, Modules};
+pub use problem::{Problem, Problems};
+pub use visit::{Guests, Visited};
+
+pub use call::{Caller, run};

@@ -16,12 +16,6 @@ static FIRST: AtomicI32 = AtomicI32::new(0);
 /// A process has one timer of each kind, so one guest at a time.
 static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
 
-/// glibc gives the timers' names a type of their own, other C libraries `int`.
-#[cfg(target_env = "gnu")]
-type TimerKind = libc::c_uint;
-#[cfg(not(target_env = "gnu"))]
-type TimerKind = libc::c_int;
-
 /// Which limit was reached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Reached {
@@ -85,7 +79,7 @@ impl Drop for Alarm {
     }
 }
 
-fn set_timer(which: TimerKind, after: Duration) -> io::Result<()> {
+fn set_timer(which: libc::c_int, after: Duration) -> io::Result<()> {
     let once = libc::itimerval {
         it_interval: libc::timeval { tv_sec: 0, tv_usec: 0 },
         it_value: libc::timeval {

@@ -43,7 +43,7 @@ pub(crate) fn run<D: Door + 'static>(job: &Job, mut door: D, started: Instant) -
         Err(error) => (broken(Fault::Host(format!("fork: {error}"))), door),
         Ok(ForkResult::Child) => {
             drop(ours);
-            live(job, door, started, theirs, parent)
+            live(job, door, started, &theirs, parent)
         }
         Ok(ForkResult::Parent { child }) => {
             drop(theirs);
@@ -100,10 +100,10 @@ impl Child {
 }
 
 /// The child's whole life.
-fn live<D: Door + 'static>(job: &Job, door: D, started: Instant, stream: UnixStream, parent: Pid) -> ! {
+fn live<D: Door + 'static>(job: &Job, door: D, started: Instant, stream: &UnixStream, parent: Pid) -> ! {
     let until = started + job.limits.wall + GRACE;
     let outcome = panic::catch_unwind(panic::AssertUnwindSafe(|| {
-        if let Err(error) = leave_everything(job, &stream, parent) {
+        if let Err(error) = leave_everything(job, stream, parent) {
             let fault = Fault::Host(format!("preparing the child: {error}"));
             return Report { verdict: Err(fault), usage: Usage::default() };
         }
@@ -122,7 +122,7 @@ fn live<D: Door + 'static>(job: &Job, door: D, started: Instant, stream: UnixStr
         verdict: Err(Fault::Host("panic in the child: a mistake in wasmhook, please report it".into())),
         usage: Usage::default(),
     });
-    let sent = frame::send(&stream, &Message::Done(report), until);
+    let sent = frame::send(stream, &Message::Done(report), until);
     // SAFETY: ends this process without running what the parent left to be run at exit.
     unsafe { libc::_exit(i32::from(sent.is_err())) }
 }

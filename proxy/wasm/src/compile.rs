@@ -69,7 +69,7 @@ pub fn inspect(module: &[u8]) -> Result<Inspection, CompileError> {
             wit_parser::WorldKey::Interface(interface) => {
                 resolve.interfaces[*interface].functions.keys().cloned().collect()
             }
-            _ => vec![name.clone()],
+            wit_parser::WorldKey::Name(_) => vec![name.clone()],
         };
         if !functions.is_empty() {
             let interface = link::interface(&name).map(str::to_owned);
@@ -83,9 +83,8 @@ pub fn inspect(module: &[u8]) -> Result<Inspection, CompileError> {
 
 fn check_kind(module: &[u8]) -> Result<(), CompileError> {
     if !module.starts_with(b"\0asm") {
-        let start: String = module.iter().take(4).map(|byte| format!("{byte:02x} ")).collect();
-        let start = if module.is_empty() { "nothing".to_owned() } else { start.trim_end().to_owned() };
-        return Err(CompileError::NotWasm(start));
+        let start: Vec<_> = module.iter().take(4).map(|byte| format!("{byte:02x}")).collect();
+        return Err(CompileError::NotWasm(if start.is_empty() { "nothing".into() } else { start.join(" ") }));
     }
     if Parser::is_core_wasm(module) { Err(CompileError::Core) } else { Ok(()) }
 }

@@ -64,5 +64,5 @@ impl Fault {
 }
 
 fn mebibytes(bytes: u64) -> String {
-    if bytes % (1 << 20) == 0 { format!("{}MiB", bytes >> 20) } else { format!("{bytes}B") }
+    if bytes.is_multiple_of(1 << 20) { format!("{}MiB", bytes >> 20) } else { format!("{bytes}B") }
 }

@@ -9,8 +9,8 @@ use wasmtime::component::types::{ComponentFunc, ComponentItem};
 use wasmtime::component::{Component, Linker, Val};
 use wasmtime::{Engine, StoreContextMut};
 
-/// The latest patch of the contract's version 0.1 that is spoken here.
-const PATCH: u64 = 0;
+/// The versions of the contract that are spoken here.
+const VERSIONS: [&str; 1] = ["0.1.0"];
 
 pub(crate) fn link<D: Door + 'static>(
     engine: &Engine,
@@ -54,8 +54,7 @@ pub(crate) fn link<D: Door + 'static>(
 /// `wasmhook:host/link@0.1.0` → `link`.
 pub(crate) fn interface(import: &str) -> Option<&str> {
     let (name, version) = import.strip_prefix(INTERFACES_OF)?.split_once('@')?;
-    let patch: u64 = version.strip_prefix("0.1.")?.parse().ok()?;
-    (patch <= PATCH).then_some(name)
+    VERSIONS.contains(&version).then_some(name)
 }
 
 fn ask<D: Door + 'static>(

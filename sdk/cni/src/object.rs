@@ -61,7 +61,10 @@ impl Object {
 
     /// Puts a string in the key's place.
     pub fn set_str(&mut self, key: &str, value: &str) {
-        self.set(key, &value).expect("a string is JSON");
+        // A string always is JSON, so there is no error to tell of.
+        if let Ok(raw) = to_raw_value(value) {
+            self.set_raw(key, raw);
+        }
     }
 
     /// Takes the key out.

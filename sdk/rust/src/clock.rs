@@ -15,6 +15,7 @@ pub fn now() -> Duration {
 }
 
 /// Sleeps, to the millisecond, but never longer than what is left of the hook's wall time. Returns the time slept.
+#[allow(clippy::must_use_candidate, reason = "sleeping is what it is for")]
 pub fn sleep(time: Duration) -> Duration {
     let ms = u32::try_from(time.as_millis()).unwrap_or(u32::MAX);
     #[cfg(target_arch = "wasm32")]

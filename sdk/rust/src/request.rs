@@ -68,9 +68,8 @@ pub struct Outcome(pub(crate) std::result::Result<String, Error>);
 
 impl Outcome {
     /// A success with this result.
-    #[must_use]
-    pub fn success(result: &CniResult) -> Self {
-        Self(Ok(serde_json::to_string(result).expect("a result is JSON")))
+    pub fn success(result: &CniResult) -> Result<Self> {
+        Ok(Self(Ok(serde_json::to_string(result)?)))
     }
 
     /// A failure with this error.

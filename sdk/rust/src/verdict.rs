@@ -2,6 +2,7 @@ use crate::cni::{CniResult, Error, Object};
 use crate::{Outcome, Request, Result};
 
 /// What [`Hook::pre`] wants.
+#[allow(clippy::large_enum_variant, reason = "made once per call, and a box would be in every hook's way")]
 #[derive(Clone, Debug)]
 pub enum Pre {
     /// Go on with the configuration as it is.

@@ -1,0 +1,124 @@
+use crate::delegate::DelegateError;
+use crate::modules::ModuleError;
+use crate::problem::Problem;
+use crate::settings::SettingsError;
+use wasmhook_cni as cni;
+use wasmhook_wasm::Fault;
+
+pub use wasmhook_wasm::Culprit;
+
+/// Error codes of our own, beside the specification's. `docs/errors.md` lists them for people.
+pub mod code {
+    /// A hook refused; used when the hook names no code of its own.
+    pub const DENIED: u32 = 100;
+    /// A hook is broken, and it is the module's fault.
+    pub const HOOK_GUEST: u32 = 101;
+    /// A hook could not be run, and it is ours or the machine's fault.
+    pub const HOOK_HOST: u32 = 102;
+    /// A hook could not be run: what the conflist or the node's settings say does not fit the module.
+    pub const HOOK_CONFIGURATION: u32 = 103;
+}
+
+/// Why a call fails.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// In CNI's own words already: of the environment, of the configuration, of a delegate, of a hook that denies.
+    #[error("{0}")]
+    Cni(#[from] cni::Error),
+    /// Mistakes in our block of the conflist.
+    #[error("wasmhook configuration {}", .0[0])]
+    Configuration(Vec<Problem>),
+    /// The node's settings cannot be read.
+    #[error(transparent)]
+    Settings(#[from] SettingsError),
+    /// A hook gave no verdict, and `onFailure` says that this fails the call.
+    #[error(transparent)]
+    Hook(#[from] HookFailure),
+    /// A delegate failed without an error of its own.
+    #[error(transparent)]
+    Delegate(#[from] DelegateError),
+    /// An ADD with nobody to make a result.
+    #[error("no prevResult, no `delegate`, and no hook answered: wasmhook has nothing to return; put it behind another plugin, or give it a `delegate`")]
+    NothingToReturn,
+    /// A CHECK that was not told what ADD had returned.
+    #[error("CHECK needs prevResult, and the runtime sent none")]
+    NothingToCheck,
+}
+
+/// Broken, not "deny": why a hook gave no usable verdict.
+#[derive(Debug, thiserror::Error)]
+#[error("hook `{hook}`: {why}")]
+pub struct HookFailure {
+    /// The hook's name.
+    pub hook: String,
+    /// Where it stands in the entry: `hooks[0]`.
+    pub at: String,
+    /// `pre` or `post`.
+    pub phase: &'static str,
+    /// The reason.
+    pub why: Why,
+}
+
+/// Where on its way a hook failed.
+#[derive(Debug, thiserror::Error)]
+pub enum Why {
+    /// Before it could run.
+    #[error(transparent)]
+    Module(#[from] ModuleError),
+    /// While it ran.
+    #[error(transparent)]
+    Fault(#[from] Fault),
+    /// It said something that can't be meant.
+    #[error("unusable verdict: {0}")]
+    Verdict(String),
+}
+
+impl Why {
+    /// Whose fault it is.
+    #[must_use]
+    pub fn culprit(&self) -> Culprit {
+        match self {
+            Self::Module(error) => error.culprit(),
+            Self::Fault(fault) => fault.culprit(),
+            Self::Verdict(_) => Culprit::Guest,
+        }
+    }
+}
+
+impl From<Error> for cni::Error {
+    fn from(error: Error) -> Self {
+        let msg = error.to_string();
+        match error {
+            Error::Cni(error) => error,
+            Error::Configuration(problems) => {
+                let all: Vec<_> = problems.iter().map(Problem::to_string).collect();
+                Self::new(cni::code::INVALID_CONFIG, msg).with_details(all.join("\n"))
+            }
+            Error::Settings(_) | Error::NothingToReturn | Error::NothingToCheck => {
+                Self::new(cni::code::INVALID_CONFIG, msg)
+            }
+            Error::Hook(failure) => {
+                let (code, fault) = match (&failure.why, failure.why.culprit()) {
+                    (Why::Module(ModuleError::Compiling { .. }), _) => (cni::code::TRY_AGAIN, "nobody"),
+                    (_, Culprit::Guest) => (code::HOOK_GUEST, "the module"),
+                    (_, Culprit::Host) => (code::HOOK_HOST, "the host"),
+                    (_, Culprit::Configuration) => (code::HOOK_CONFIGURATION, "the configuration"),
+                };
+                let details = format!("{} in {}; at fault: {fault}", failure.at, failure.phase);
+                Self::new(code, msg).with_details(details)
+            }
+            Error::Delegate(error) => {
+                let code = match error {
+                    DelegateError::Name(_) | DelegateError::NotFound { .. } => cni::code::INVALID_CONFIG,
+                    DelegateError::Io { .. } => cni::code::IO,
+                    DelegateError::Late { .. }
+                    | DelegateError::Silent { .. }
+                    | DelegateError::Stderr { .. }
+                    | DelegateError::Diagnostic { .. }
+                    | DelegateError::Garbage { .. } => cni::code::UNTYPED,
+                };
+                Self::new(code, msg)
+            }
+        }
+    }
+}

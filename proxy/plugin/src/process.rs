@@ -1,0 +1,220 @@
+//! Runs a program to its end: stdin in, stdout and stderr out, never past a deadline, never outliving us.
+
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::signal::Signal;
+use nix::unistd::{Pid, getppid};
+use std::io::{self, ErrorKind, Read, Write};
+use std::os::fd::{AsFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::os::unix::process::CommandExt;
+use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
+use std::time::Instant;
+
+/// What a program left.
+#[derive(Debug)]
+pub(crate) struct Finished {
+    pub(crate) status: ExitStatus,
+    pub(crate) stdout: Vec<u8>,
+    pub(crate) stderr: Vec<u8>,
+}
+
+/// More than any result, and less than what would hurt us.
+const LONGEST: usize = 4 << 20;
+
+/// Runs `command` with `input` on its stdin; what it says on stderr goes to `stderr` as it comes. `None` when the
+/// deadline passed first: then it has been killed.
+///
+/// Must be called from the main thread: the kernel ties the death signal to the thread that forked.
+pub(crate) fn execute(
+    mut command: Command,
+    input: &[u8],
+    until: Instant,
+    stderr: &mut dyn Write,
+) -> io::Result<Option<Finished>> {
+    let parent = Pid::this();
+    let die_with_us = move || {
+        nix::sys::prctl::set_pdeathsig(Signal::SIGKILL)?;
+        if getppid() == parent { Ok(()) } else { Err(io::Error::from(ErrorKind::BrokenPipe)) }
+    };
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    // SAFETY: between fork and exec only system calls, no allocation, no lock.
+    #[allow(unsafe_code, reason = "the child before its exec")]
+    unsafe {
+        command.pre_exec(die_with_us)
+    };
+    let mut child = command.spawn()?;
+    let talked = talk(&mut child, input, until, stderr);
+    if !matches!(talked, Ok(Some(_))) {
+        let _ = child.kill();
+    }
+    let status = child.wait()?;
+    Ok(talked?.map(|(stdout, stderr)| Finished { status, stdout, stderr }))
+}
+
+/// Feeds and reads the child until it has ended. Not until its pipes are closed: a grandchild may hold them open.
+fn talk(
+    child: &mut Child,
+    input: &[u8],
+    until: Instant,
+    stderr: &mut dyn Write,
+) -> io::Result<Option<(Vec<u8>, Vec<u8>)>> {
+    let ended = pidfd(child)?;
+    let mut feed = child.stdin.take().map(|stdin| (stdin, input));
+    let (Some(mut out), Some(mut err)) = (child.stdout.take(), child.stderr.take()) else {
+        return Err(io::Error::other("pipes are missing"));
+    };
+    let (mut stdout_said, mut stderr_said) = (Vec::new(), Vec::new());
+    non_blocking(out.as_fd())?;
+    non_blocking(err.as_fd())?;
+    if let Some((stdin, _)) = &feed {
+        non_blocking(stdin.as_fd())?;
+    }
+    loop {
+        let done = wait(&ended, &out, &err, feed.as_ref().map(|(stdin, _)| stdin), until)?;
+        feed = feed.map_or(Ok(None), |(stdin, rest)| write_some(stdin, rest))?;
+        read_some(&mut out, &mut stdout_said)?;
+        let before = stderr_said.len();
+        read_some(&mut err, &mut stderr_said)?;
+        // Our own stderr being full or gone is no reason to fail a pod.
+        let _ = stderr.write_all(&stderr_said[before..]);
+        match done {
+            Waited::Ended => return Ok(Some((stdout_said, stderr_said))),
+            Waited::Late => return Ok(None),
+            Waited::More => {}
+        }
+    }
+}
+
+enum Waited {
+    Ended,
+    More,
+    Late,
+}
+
+fn wait(
+    ended: &OwnedFd,
+    out: &impl AsFd,
+    err: &impl AsFd,
+    stdin: Option<&ChildStdin>,
+    until: Instant,
+) -> io::Result<Waited> {
+    let mut fds = vec![
+        PollFd::new(ended.as_fd(), PollFlags::POLLIN),
+        PollFd::new(out.as_fd(), PollFlags::POLLIN),
+        PollFd::new(err.as_fd(), PollFlags::POLLIN),
+    ];
+    fds.extend(stdin.map(|stdin| PollFd::new(stdin.as_fd(), PollFlags::POLLOUT)));
+    let left = until.saturating_duration_since(Instant::now());
+    let timeout = PollTimeout::try_from(left.as_millis()).unwrap_or(PollTimeout::MAX);
+    match poll(&mut fds, timeout) {
+        Ok(0) => Ok(Waited::Late),
+        Ok(_) if fds[0].any() == Some(true) => Ok(Waited::Ended),
+        Ok(_) if fds[1..3].iter().all(hung_up) && stdin.is_none() => {
+            // Nothing more to read: wait for the end alone instead of spinning on closed pipes.
+            match poll(&mut fds[..1], timeout) {
+                Ok(0) => Ok(Waited::Late),
+                Ok(_) => Ok(Waited::Ended),
+                Err(nix::errno::Errno::EINTR) => Ok(Waited::More),
+                Err(error) => Err(error.into()),
+            }
+        }
+        Ok(_) | Err(nix::errno::Errno::EINTR) => Ok(Waited::More),
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn hung_up(fd: &PollFd<'_>) -> bool {
+    fd.revents().is_some_and(|it| it.contains(PollFlags::POLLHUP) && !it.contains(PollFlags::POLLIN))
+}
+
+/// Writes what the pipe takes; `None` when all is written or nobody reads.
+fn write_some(mut stdin: ChildStdin, mut rest: &[u8]) -> io::Result<Option<(ChildStdin, &[u8])>> {
+    while !rest.is_empty() {
+        match stdin.write(rest) {
+            Ok(written) => rest = &rest[written..],
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(Some((stdin, rest))),
+            // A plugin that does not read its configuration still has its say.
+            Err(error) if error.kind() == ErrorKind::BrokenPipe => return Ok(None),
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(None)
+}
+
+fn read_some(from: &mut impl Read, into: &mut Vec<u8>) -> io::Result<()> {
+    let mut some = [0; 16 << 10];
+    loop {
+        match from.read(&mut some) {
+            Ok(0) => return Ok(()),
+            // What is too long is still read, or the plugin would hang.
+            Ok(read) if into.len() < LONGEST => into.extend_from_slice(&some[..read]),
+            Ok(_) => {}
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(()),
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+fn non_blocking(fd: BorrowedFd<'_>) -> io::Result<()> {
+    let flags = OFlag::from_bits_retain(fcntl(fd, FcntlArg::F_GETFL)?);
+    fcntl(fd, FcntlArg::F_SETFL(flags | OFlag::O_NONBLOCK))?;
+    Ok(())
+}
+
+/// Readable when the child has ended.
+#[allow(unsafe_code, reason = "pidfd_open has no safe name yet")]
+fn pidfd(child: &Child) -> io::Result<OwnedFd> {
+    // SAFETY: no pointers; the child is ours and not yet reaped, so its number is its own.
+    let fd = unsafe { libc::syscall(libc::SYS_pidfd_open, child.id(), 0) };
+    let fd = i32::try_from(fd).ok().filter(|fd| *fd >= 0).ok_or_else(io::Error::last_os_error)?;
+    // SAFETY: just opened, and nobody else's.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    fn sh(script: &str, input: &[u8], time: Duration) -> Option<Finished> {
+        let mut command = Command::new("sh");
+        command.args(["-c", script]);
+        execute(command, input, Instant::now() + time, &mut io::sink()).unwrap()
+    }
+
+    const LONG: Duration = Duration::from_secs(20);
+
+    #[test]
+    fn more_than_a_pipe_holds_goes_through_both_ways() {
+        let input = vec![b'x'; 1 << 20];
+        let finished = sh("cat; echo bye >&2; exit 3", &input, LONG).unwrap();
+        assert_eq!((finished.stdout, finished.stderr), (input, b"bye\n".to_vec()));
+        assert_eq!(finished.status.code(), Some(3));
+    }
+
+    #[test]
+    fn a_program_that_reads_nothing_still_has_its_say() {
+        assert_eq!(sh("echo hi", &vec![b'x'; 1 << 20], LONG).unwrap().stdout, b"hi\n");
+    }
+
+    #[test]
+    fn a_grandchild_that_holds_the_pipes_open_is_not_waited_for() {
+        let started = Instant::now();
+        assert_eq!(sh("sleep 15 & echo hi", b"", LONG).unwrap().stdout, b"hi\n");
+        assert!(started.elapsed() < Duration::from_secs(10));
+    }
+
+    #[test]
+    fn a_program_that_closes_its_pipes_is_waited_for_all_the_same() {
+        let finished = sh("exec <&- >&- 2>&-; sleep 0.2; exit 4", b"", LONG).unwrap();
+        assert_eq!(finished.status.code(), Some(4));
+    }
+
+    #[test]
+    fn the_deadline_kills() {
+        assert!(sh("sleep 20", b"", Duration::from_millis(100)).is_none());
+        assert!(sh("exec >&- 2>&-; sleep 20", b"", Duration::from_millis(100)).is_none());
+    }
+}

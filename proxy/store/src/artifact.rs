@@ -1,0 +1,44 @@
+//! A compiled module on disk: the code, then a trailer that says what it is. The code comes first because the
+//! engine maps the file and wants it aligned.
+
+use crate::{Digest, StoreError, trust};
+use nix::fcntl::OFlag;
+use std::fs::{File, OpenOptions};
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::path::Path;
+
+const MAGIC: &[u8; 8] = b"wasmhook";
+/// Magic, length of the code, digest of the module, digest of the build id.
+const TRAILER: usize = 8 + 8 + 32 + 32;
+
+/// What to append to the code.
+pub(crate) fn trailer(code: usize, module: &Digest, build_id: &str) -> Vec<u8> {
+    let mut trailer = Vec::with_capacity(TRAILER);
+    trailer.extend_from_slice(MAGIC);
+    trailer.extend_from_slice(&(code as u64).to_le_bytes());
+    trailer.extend_from_slice(module.as_bytes());
+    trailer.extend_from_slice(Digest::of(build_id.as_bytes()).as_bytes());
+    trailer
+}
+
+/// Opens an artifact if it is one: ours, whole, of this module and this build. Anything else is `None`.
+pub(crate) fn open(path: &Path, module: &Digest, build_id: &str) -> Option<File> {
+    let flags = (OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC | OFlag::O_NONBLOCK).bits();
+    let file = OpenOptions::new().read(true).custom_flags(flags).open(path).ok()?;
+    let metadata = file.metadata().ok()?;
+    trust::file(path, &metadata).ok()?;
+    let code = usize::try_from(metadata.len()).ok()?.checked_sub(TRAILER)?;
+    let mut found = [0; TRAILER];
+    file.read_exact_at(&mut found, code as u64).ok()?;
+    (found[..] == trailer(code, module, build_id)[..]).then_some(file)
+}
+
+/// A module's file, opened for reading and known to be one: a fifo would block us, a device would not end.
+pub(crate) fn open_module(path: &Path) -> Result<File, StoreError> {
+    let flags = (OFlag::O_CLOEXEC | OFlag::O_NONBLOCK).bits();
+    let file = OpenOptions::new().read(true).custom_flags(flags).open(path);
+    let file = file.map_err(StoreError::io("open", path))?;
+    let metadata = file.metadata().map_err(StoreError::io("look at", path))?;
+    let what = if metadata.is_dir() { "a directory" } else { "a device, socket or pipe" };
+    if metadata.is_file() { Ok(file) } else { Err(StoreError::NotAFile { path: path.into(), what }) }
+}

@@ -1,0 +1,40 @@
+use std::{io, path::PathBuf};
+
+/// What can go wrong with the files of a node.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The kernel refused.
+    #[error("{action} {}", path.display())]
+    Io {
+        /// What was tried: `open`, `write` …
+        action: &'static str,
+        /// On what.
+        path: PathBuf,
+        /// The kernel's answer.
+        #[source]
+        source: io::Error,
+    },
+    /// Somebody else could have written here.
+    #[error("{} is not to be trusted: {why}", path.display())]
+    Untrusted {
+        /// The file or directory.
+        path: PathBuf,
+        /// Its owner or mode.
+        why: String,
+    },
+    /// A module is something else than a file.
+    #[error("{} is {what}, not a file", path.display())]
+    NotAFile {
+        /// The path.
+        path: PathBuf,
+        /// `a directory` …
+        what: &'static str,
+    },
+}
+
+impl StoreError {
+    pub(crate) fn io(action: &'static str, path: impl Into<PathBuf>) -> impl FnOnce(io::Error) -> Self {
+        let path = path.into();
+        move |source| Self::Io { action, path, source }
+    }
+}
