@@ -2,7 +2,7 @@ use crate::delegate::{self, Delegate};
 use crate::entry::Entry;
 use crate::error::Error;
 use crate::pipeline::Pipeline;
-use crate::settings::Settings;
+use crate::settings::{Settings, log_to_stderr};
 use crate::visit::Guests;
 use serde_json::{json, value::RawValue};
 use std::ffi::OsString;
@@ -150,17 +150,6 @@ fn check_version(verb: Verb, version: SpecVersion) -> Result<(), cni::Error> {
 
 fn not_available(error: &Error) -> Error {
     Error::Cni(cni::Error::new(code::NOT_AVAILABLE, error.to_string()))
-}
-
-fn log_to_stderr(settings: &Settings) {
-    // A second call in one process (tests) keeps the first one's.
-    let _ = tracing_subscriber::fmt()
-        .with_writer(std::io::stderr)
-        .with_max_level(tracing::Level::from(settings.log))
-        .with_ansi(false)
-        .with_target(false)
-        .without_time()
-        .try_init();
 }
 
 fn versions() -> Object {

@@ -26,3 +26,4 @@ pub use problem::{Problem, Problems};
 pub use visit::{Guests, Visited};
 
 pub use call::{Caller, run};
+pub use settings::log_to_stderr;

@@ -158,8 +158,8 @@ impl<'a> Modules<'a> {
         let memory = nix::sys::memfd::memfd_create("wasmhook", nix::sys::memfd::MFdFlags::MFD_CLOEXEC);
         let memory = File::from(memory.map_err(|error| failed(error.into()))?);
         let out = memory.try_clone().map_err(failed)?;
-        let mut command = self.command(path);
-        command.args(["--output", "-"]).stdout(out);
+        let mut command = self.command(path, &["--stdout"]);
+        command.stdout(out);
         let compiler = command.spawn().map_err(failed)?;
         tracing::debug!(%digest, "compiling in memory");
         match outcome(compiler, started + PATIENCE) {
@@ -173,7 +173,7 @@ impl<'a> Modules<'a> {
     #[allow(unsafe_code, reason = "the child before its exec; see each block")]
     fn start(&self, module: &Path, lock: &CompileLock) -> Result<Child, ModuleError> {
         let descriptor = lock.file().as_raw_fd();
-        let mut command = self.command(module);
+        let mut command = self.command(module, &[]);
         command.stdout(Stdio::null());
         let keep_the_lock = move || {
             nix::unistd::setsid()?;
@@ -191,11 +191,12 @@ impl<'a> Modules<'a> {
             .map_err(|source| ModuleError::Compiler { path: self.settings.compiler.clone(), source })
     }
 
-    fn command(&self, module: &Path) -> Command {
+    fn command(&self, module: &Path, options: &[&str]) -> Command {
         let mut command = Command::new(&self.settings.compiler);
         command
             .args(["compile", "--quiet", "--compiled"])
             .arg(&self.settings.compiled)
+            .args(options)
             .arg("--")
             .arg(module)
             .env_clear()

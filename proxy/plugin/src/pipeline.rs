@@ -157,7 +157,7 @@ impl Pipeline<'_> {
     fn consider_post(&mut self, index: usize, verdict: PostVerdict, standing: &Standing) -> Result<Step, Why> {
         match (verdict, standing, self.verb()) {
             (PostVerdict::Keep, ..) => {}
-            (PostVerdict::Rewrite(text), Ok(_), Verb::Add) => {
+            (PostVerdict::Rewrite(text), Ok(_), Verb::Add) | (PostVerdict::Recover(text), Err(_), Verb::Add) => {
                 return Ok(Step::Result(Some(self.result(&text)?)));
             }
             (PostVerdict::Rewrite(_), Ok(_), _) => self.ignored(index, "rewrite"),
@@ -166,9 +166,6 @@ impl Pipeline<'_> {
             }
             (PostVerdict::Fail(error), _, Verb::Del) => self.refuse_del(index, wanted_error(error)?),
             (PostVerdict::Fail(error), ..) => return Ok(Step::Refused(wanted_error(error)?)),
-            (PostVerdict::Recover(text), Err(_), Verb::Add) => {
-                return Ok(Step::Result(Some(self.result(&text)?)));
-            }
             (PostVerdict::Recover(_), Err(_), _) => return Ok(Step::Result(None)),
             (PostVerdict::Recover(_), Ok(_), _) => {
                 return Err(Why::Verdict("`recover` from a success; `rewrite` changes a result".into()));

@@ -35,7 +35,7 @@ pub enum Room {
 }
 
 /// The values of `log`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
 #[serde(rename_all = "lowercase")]
 #[allow(missing_docs, reason = "levels as everywhere")]
 pub enum Level {
@@ -94,6 +94,18 @@ impl Settings {
         }
         Ok(settings)
     }
+}
+
+/// Starts the log: one line an event, on stderr, which is where runtimes look.
+pub fn log_to_stderr(settings: &Settings) {
+    // A second call in one process (tests) keeps the first one's.
+    let _ = tracing_subscriber::fmt()
+        .with_writer(io::stderr)
+        .with_max_level(tracing::Level::from(settings.log))
+        .with_ansi(false)
+        .with_target(false)
+        .without_time()
+        .try_init();
 }
 
 impl From<Room> for Isolation {

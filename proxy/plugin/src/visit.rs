@@ -36,12 +36,17 @@ impl<'a> Guests<'a> {
     /// One phase of one hook.
     pub fn visit(&self, hook: &HookSpec, verb: Verb, phase: Phase) -> Result<Visited, HookFailure> {
         let name = phase_name(&phase);
-        self.try_visit(hook, verb, phase).map_err(|why| HookFailure {
-            hook: hook.name.clone(),
-            at: hook.at.clone(),
-            phase: name,
-            why,
-        })
+        self.try_visit(hook, verb, phase).map_err(|why| failure(hook, name, why))
+    }
+
+    /// One phase of a hook whose compiled module is at hand.
+    pub fn visit_artifact(&self, hook: &HookSpec, verb: Verb, job: &Job) -> Result<Visited, HookFailure> {
+        let (report, visit) = self.run(hook, verb, job);
+        let Report { verdict, usage } = report;
+        match verdict {
+            Ok(verdict) => Ok(Visited { verdict, carry: visit.carry, usage }),
+            Err(fault) => Err(failure(hook, visit.phase, fault.into())),
+        }
     }
 
     fn try_visit(&self, hook: &HookSpec, verb: Verb, phase: Phase) -> Result<Visited, Why> {
@@ -73,6 +78,10 @@ impl<'a> Guests<'a> {
         let (report, door) = run(job, self.isolation, HostDoor::new(&hook.grants, visit));
         (report, door.into_visit())
     }
+}
+
+fn failure(hook: &HookSpec, phase: &'static str, why: Why) -> HookFailure {
+    HookFailure { hook: hook.name.clone(), at: hook.at.clone(), phase, why }
 }
 
 fn phase_name(phase: &Phase) -> &'static str {

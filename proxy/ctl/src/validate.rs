@@ -1,0 +1,198 @@
+use crate::output::{BAD, BOLD, FAINT, GOOD, Output};
+use crate::{Failure, Verdict};
+use anstyle::AnsiColor;
+use clap::Args;
+use serde::Serialize;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use wasmhook_cni::{Object, SpecVersion};
+use wasmhook_plugin::entry::{Entry, HookSpec};
+use wasmhook_plugin::settings::Settings;
+use wasmhook_plugin::{Modules, Problems, find_plugin};
+use wasmhook_store::Digest;
+
+/// Check a conflist: every mistake at once, with its place and what to do
+///
+/// Checks our entries: keys, types, modules, pins, grants against what the modules import, delegates against
+/// `CNI_PATH`. Exit code: 0 when nothing is wrong (warnings are fine), 1 when something is, 2 when it can't be read.
+#[derive(Args)]
+pub(crate) struct Validate {
+    /// A conflist or a single plugin configuration; `-` is stdin
+    conflist: PathBuf,
+    /// Where plugins are looked up
+    #[arg(long, value_name = "DIR:DIR", env = "CNI_PATH", default_value = "/opt/cni/bin")]
+    cni_path: String,
+}
+
+#[derive(Serialize)]
+struct Report {
+    conflist: PathBuf,
+    valid: bool,
+    errors: Vec<Finding>,
+    warnings: Vec<Finding>,
+}
+
+#[derive(Serialize)]
+struct Finding {
+    /// `plugins[0].hooks[1].module`
+    path: String,
+    message: String,
+}
+
+impl Validate {
+    pub(crate) fn run(&self, settings: &Settings, out: &mut Output) -> Result<Verdict, Failure> {
+        let text = crate::read(&self.conflist)?;
+        let document: Object = serde_json::from_slice(&text).map_err(|error| Failure::Content {
+            path: self.conflist.clone(),
+            what: format!("not a JSON object: {error}"),
+        })?;
+        let mut check = Check { settings, cni_path: &self.cni_path, errors: Vec::new(), warnings: Vec::new() };
+        check.document(&document);
+        let Check { errors, warnings, .. } = check;
+        let valid = errors.is_empty();
+        out.print(&Report { conflist: self.conflist.clone(), valid, errors, warnings }, print)?;
+        Ok(if valid { Verdict::Good } else { Verdict::Bad })
+    }
+}
+
+struct Check<'a> {
+    settings: &'a Settings,
+    cni_path: &'a str,
+    errors: Vec<Finding>,
+    warnings: Vec<Finding>,
+}
+
+impl Check<'_> {
+    fn document(&mut self, document: &Object) {
+        match document.read::<String>("cniVersion") {
+            Ok(version) if version.as_deref().unwrap_or("").parse::<SpecVersion>().is_ok() => {}
+            Ok(version) => {
+                let version = version.unwrap_or_default();
+                self.error("cniVersion", format!("{version:?}: write one of {}", SpecVersion::list()));
+            }
+            Err(error) => self.error("cniVersion", error.to_string()),
+        }
+        if !matches!(document.read::<String>("name"), Ok(Some(name)) if !name.is_empty()) {
+            self.error("name", "missing; write the network's name".into());
+        }
+        if !document.contains("plugins") {
+            if document.contains("type") {
+                self.entry(document, "");
+            } else {
+                self.error("plugins", "missing; write a list of plugins".into());
+            }
+            return;
+        }
+        let plugins: Vec<Object> = match document.read("plugins") {
+            Ok(plugins) => plugins.unwrap_or_default(),
+            Err(error) => return self.error("plugins", error.to_string()),
+        };
+        let mut ours = 0;
+        for (index, plugin) in plugins.iter().enumerate() {
+            if matches!(plugin.read::<String>("type"), Ok(Some(it)) if it == "wasmhook") {
+                ours += 1;
+                self.entry(plugin, &format!("plugins[{index}]."));
+            }
+        }
+        if ours == 0 {
+            self.warning("plugins", "no plugin has \"type\": \"wasmhook\"; nothing to check".into());
+        }
+    }
+
+    fn entry(&mut self, config: &Object, at: &str) {
+        let (entry, Problems(problems)) = Entry::read(config);
+        for problem in problems {
+            self.error(&format!("{at}{}", problem.path), problem.message);
+        }
+        for key in Entry::stray_keys(config) {
+            let message = "read by nobody: a wrapped plugin gets `delegate`'s own keys; move it there, or take it out";
+            self.warning(&format!("{at}{key}"), message.into());
+        }
+        let delegate = entry.delegate.as_ref().and_then(|it| it.read::<String>("type").ok().flatten());
+        if let Some(plugin) = delegate.filter(|it| !it.is_empty())
+            && let Err(error) = find_plugin(&plugin, self.cni_path)
+        {
+            self.error(&format!("{at}delegate.type"), format!("{error}; install it, or give --cni-path"));
+        }
+        for hook in &entry.hooks {
+            self.hook(hook, &format!("{at}{}", hook.at));
+        }
+    }
+
+    fn hook(&mut self, hook: &HookSpec, at: &str) {
+        let modules = Modules::new(self.settings);
+        let found = modules.path(&hook.module).map_err(|error| error.to_string());
+        let read = |path: PathBuf| match std::fs::read(&path) {
+            Ok(bytes) => Ok((path, bytes)),
+            Err(error) => Err(format!("{}: {error}", path.display())),
+        };
+        let (path, bytes) = match found.and_then(read) {
+            Ok(module) => module,
+            Err(what) => return self.error(&format!("{at}.module"), format!("{what}; install the module there")),
+        };
+        let digest = Digest::of(&bytes);
+        if let Some(pin) = hook.pin.filter(|it| *it != digest) {
+            self.error(&format!("{at}.sha256"), format!("pins {pin}, and {} has {digest}", path.display()));
+        }
+        if modules.store().find_digest(&digest).is_none() {
+            let message = format!("not compiled, so the first pod waits; run `wasmhookctl compile {}`", path.display());
+            self.warning(&format!("{at}.module"), message);
+        }
+        self.imports(hook, at, &path, &bytes);
+    }
+
+    fn imports(&mut self, hook: &HookSpec, at: &str, path: &Path, bytes: &[u8]) {
+        let inspection = match wasmhook_wasm::inspect(bytes) {
+            Ok(inspection) => inspection,
+            Err(error) => return self.error(&format!("{at}.module"), format!("{} {error}", path.display())),
+        };
+        if !inspection.is_hook {
+            let error = wasmhook_wasm::CompileError::World;
+            self.error(&format!("{at}.module"), format!("{} {error}", path.display()));
+        }
+        let mut used = Vec::new();
+        for import in &inspection.imports {
+            match import.interface.as_deref().and_then(wasmhook_host::interface) {
+                None => {
+                    let message = format!("imports `{}`, which this wasmhook does not offer", import.name);
+                    self.error(&format!("{at}.module"), message);
+                }
+                Some(interface) if interface.free => {}
+                Some(interface) => {
+                    used.push(interface.name);
+                    if !hook.grants.iter().any(|it| it == interface.name) {
+                        let message = format!("the module imports `{}`: add grant {:?}", import.name, interface.name);
+                        self.error(&format!("{at}.grants"), message);
+                    }
+                }
+            }
+        }
+        for grant in hook.grants.iter().filter(|it| !used.contains(&it.as_str())) {
+            self.warning(&format!("{at}.grants"), format!("{grant:?} is granted and not imported; take it out"));
+        }
+    }
+
+    fn error(&mut self, path: &str, message: String) {
+        self.errors.push(Finding { path: path.to_owned(), message });
+    }
+
+    fn warning(&mut self, path: &str, message: String) {
+        self.warnings.push(Finding { path: path.to_owned(), message });
+    }
+}
+
+fn print(out: &mut dyn Write, report: &Report) -> io::Result<()> {
+    let warn = AnsiColor::Yellow.on_default();
+    for (colour, word, findings) in [(BAD, "error", &report.errors), (warn, "warning", &report.warnings)] {
+        for finding in findings {
+            writeln!(out, "{colour}{word:<7}{colour:#} {BOLD}{}{BOLD:#}", finding.path)?;
+            writeln!(out, "        {}", finding.message)?;
+        }
+    }
+    let name = report.conflist.display();
+    match (report.errors.len(), report.warnings.len()) {
+        (0, 0) => writeln!(out, "{GOOD}✓{GOOD:#} {name}"),
+        (0, warnings) => writeln!(out, "{GOOD}✓{GOOD:#} {name} {FAINT}({warnings} warnings){FAINT:#}"),
+        (errors, warnings) => writeln!(out, "{BAD}✗{BAD:#} {name}: {errors} errors, {warnings} warnings"),
+    }
+}
