@@ -1,1 +1,28 @@
+//! What the end-to-end tests and the benchmark share: the built programs, a node of their own, private namespaces.
+//!
+//! Nothing here touches the machine: settings, modules and compiled modules live in a temporary directory,
+//! and whatever needs the kernel happens in namespaces that end with the test.
 
+mod guests;
+mod lab;
+mod node;
+
+pub use guests::{component, padded, variant};
+pub use lab::{Answer, Call, Lab};
+pub use node::Node;
+
+use std::path::PathBuf;
+
+/// A file of `make build` or `make hooks`. Panics when it is not there: a test of yesterday's program is none.
+#[must_use]
+pub fn dist(name: &str) -> PathBuf {
+    let directory = std::env::var_os("WASMHOOK_DIST")
+        .map_or_else(|| concat!(env!("CARGO_MANIFEST_DIR"), "/../dist").into(), PathBuf::from);
+    let path = directory.join(name);
+    let path = path.canonicalize().unwrap_or(path);
+    assert!(path.exists(), "{} is not there: run `make build hooks`", path.display());
+    path
+}
+
+/// Where Debian's package containernetworking-plugins puts them.
+pub const PLUGINS: &str = "/usr/lib/cni";

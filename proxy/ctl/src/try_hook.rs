@@ -9,9 +9,9 @@ use std::path::{Path, PathBuf};
 use wasmhook_cni::{Object, Verb};
 use wasmhook_plugin::entry::{Entry, HookSpec};
 use wasmhook_plugin::settings::{Level, Room, Settings};
-use wasmhook_plugin::{Guests, HookFailure, Visited, log_to_stderr};
+use wasmhook_plugin::{Guests, HookFailure, Seat, Visited, log_to_stderr};
 use wasmhook_store::{Compiled, Digest};
-use wasmhook_wasm::{CniError, Job, Outcome, Phase, PostVerdict, PreVerdict, Request, Usage};
+use wasmhook_wasm::{CniError, Outcome, Phase, PostVerdict, PreVerdict, Request, Usage};
 
 /// Run one hook against one request, without root, namespaces or a plugin
 ///
@@ -104,17 +104,15 @@ impl Try {
         log_to_stderr(&settings);
         let guests = Guests::new(&settings);
         let artifact = artifact(&path, &bytes)?;
-        let visit = |phase| -> io::Result<_> {
-            let job = Job { artifact: artifact.try_clone()?, phase, limits: hook.limits };
-            Ok(guests.visit_artifact(&hook, verb, &job))
-        };
+        let mut seat = Seat::default();
         let before = request.config.clone();
         let mut request = request;
-        let pre = visit(Phase::Pre(request.clone()))?;
+        let pre = guests.visit_with(&hook, &mut seat, verb, &Phase::Pre(request.clone()), &artifact);
         request.carry = pre.as_ref().ok().and_then(|it| it.carry.clone()).unwrap_or_default();
         let mut phases = vec![PhaseReport::new("pre", pre, &before, None)];
         if let Some(outcome) = outcome {
-            let post = visit(Phase::Post(request, outcome.clone()))?;
+            let phase = Phase::Post(request, outcome.clone());
+            let post = guests.visit_with(&hook, &mut seat, verb, &phase, &artifact);
             phases.push(PhaseReport::new("post", post, &before, Some(&outcome)));
         }
         let broken = phases.iter().any(|it| it.failure.is_some());

@@ -126,10 +126,10 @@ fn serve(
         }
     };
     let guests = Guests::new(&settings);
-    let carries = vec![None; entry.hooks.len()];
+    let seats = entry.hooks.iter().map(|_| Default::default()).collect();
     let pipeline = Pipeline {
         environment, args, network, version, entry: &entry, guests: &guests, delegate, config, prev_result,
-        stderr, carries, del_refused: None,
+        stderr, seats, del_refused: None,
     };
     let result = pipeline.run()?;
     Ok(result.filter(|_| verb == Verb::Add))

@@ -2,6 +2,17 @@ use serde_json::{Value, json};
 use wasmhook_host::{Failure, Visit, interface};
 use wasmhook_wasm::{Admission, Door};
 
+/// What a hook with these grants may import, judged before it runs and again at each call.
+pub(crate) fn admits(grants: &[String], name: &str, function: &str) -> Admission {
+    match interface(name) {
+        Some(interface) if interface.has(function) => {
+            let granted = interface.free || grants.iter().any(|grant| grant == name);
+            if granted { Admission::Granted } else { Admission::NeedsGrant }
+        }
+        _ => Admission::Unknown,
+    }
+}
+
 /// The one door for all host calls, whatever way a guest came in by. Here, and nowhere else, is decided whether a
 /// call is performed.
 #[derive(Debug)]
@@ -23,7 +34,7 @@ impl HostDoor {
     fn perform(&mut self, operation: &str, input: Value) -> Result<Value, Failure> {
         let (name, function) = operation.split_once('.').unwrap_or((operation, ""));
         // Admission was judged while linking, in a child that a guest may have taken over since.
-        match self.admits(name, function) {
+        match admits(&self.grants, name, function) {
             Admission::Granted => {}
             Admission::NeedsGrant => {
                 return Err(Failure::new("denied", format!("`{operation}` needs the grant `{name}`")));
@@ -38,16 +49,6 @@ impl HostDoor {
 }
 
 impl Door for HostDoor {
-    fn admits(&self, name: &str, function: &str) -> Admission {
-        match interface(name) {
-            Some(interface) if interface.has(function) => {
-                let granted = interface.free || self.grants.iter().any(|grant| grant == name);
-                if granted { Admission::Granted } else { Admission::NeedsGrant }
-            }
-            _ => Admission::Unknown,
-        }
-    }
-
     fn call(&mut self, operation: &str, input: Value) -> Value {
         match self.perform(operation, input) {
             Ok(value) => json!({ "ok": value }),

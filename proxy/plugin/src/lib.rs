@@ -23,7 +23,7 @@ pub use delegate::find_plugin;
 pub use error::{Culprit, Error, HookFailure, Why, code};
 pub use modules::{ModuleError, Modules};
 pub use problem::{Problem, Problems};
-pub use visit::{Guests, Visited};
+pub use visit::{Guests, Seat, Visited};
 
 pub use call::{Caller, run};
 pub use settings::log_to_stderr;

@@ -3,7 +3,7 @@
 use crate::delegate::Delegate;
 use crate::entry::{Effect, Entry};
 use crate::error::{Error, HookFailure, Why};
-use crate::visit::{Guests, Visited};
+use crate::visit::{Guests, Seat, Visited};
 use serde_json::value::RawValue;
 use std::io::Write;
 use wasmhook_cni::{self as cni, Args, Environment, Object, SpecVersion, Verb, same_json};
@@ -23,8 +23,8 @@ pub(crate) struct Pipeline<'a> {
     pub(crate) config: Object,
     pub(crate) prev_result: Option<Box<RawValue>>,
     pub(crate) stderr: &'a mut dyn Write,
-    /// What each hook's `pre` left for its `post`.
-    pub(crate) carries: Vec<Option<String>>,
+    /// Each hook's place in its room, and what its `pre` left for its `post`.
+    pub(crate) seats: Vec<(Seat, Option<String>)>,
     /// What a hook would like DEL to fail with.
     pub(crate) del_refused: Option<cni::Error>,
 }
@@ -74,9 +74,9 @@ impl Pipeline<'_> {
     fn before(&mut self) -> Result<Step, Error> {
         for index in 0..self.entry.hooks.len() {
             let phase = Phase::Pre(self.request(index));
-            let Some(visited) = self.visit(index, phase)? else { continue };
+            let Some(visited) = self.visit(index, &phase)? else { continue };
             let Verdict::Pre(verdict) = visited.verdict else { continue };
-            self.carries[index] = visited.carry;
+            self.seats[index].1 = visited.carry;
             match self.consider_pre(index, verdict) {
                 Ok(Step::GoOn) => {}
                 Ok(step) => return Ok(step),
@@ -141,7 +141,7 @@ impl Pipeline<'_> {
                 }
             };
             let phase = Phase::Post(self.request(index), outcome);
-            let Some(visited) = self.visit(index, phase)? else { continue };
+            let Some(visited) = self.visit(index, &phase)? else { continue };
             let Verdict::Post(verdict) = visited.verdict else { continue };
             match self.consider_post(index, verdict, &standing) {
                 Ok(Step::GoOn) => {}
@@ -188,9 +188,9 @@ impl Pipeline<'_> {
     }
 
     /// One phase of one hook. `None` when it is broken and that is to be ignored.
-    fn visit(&self, index: usize, phase: Phase) -> Result<Option<Visited>, Error> {
+    fn visit(&mut self, index: usize, phase: &Phase) -> Result<Option<Visited>, Error> {
         let hook = &self.entry.hooks[index];
-        match self.guests.visit(hook, self.verb(), phase) {
+        match self.guests.visit(hook, &mut self.seats[index].0, self.environment.verb, phase) {
             Ok(visited) => Ok(Some(visited)),
             Err(failure) => self.on_failure(index, failure).map(|()| None),
         }
@@ -246,7 +246,7 @@ impl Pipeline<'_> {
             prev_result: self.prev_result.as_deref().map_or("", RawValue::get).to_owned(),
             hook_config: self.entry.hooks[index].config.get().to_owned(),
             dry_run: false,
-            carry: self.carries[index].clone().unwrap_or_default(),
+            carry: self.seats[index].1.clone().unwrap_or_default(),
             extra: "{}".to_owned(),
         }
     }

@@ -1,12 +1,13 @@
-use crate::door::HostDoor;
+use crate::door::{HostDoor, admits};
 use crate::entry::HookSpec;
 use crate::error::{HookFailure, Why};
 use crate::modules::Modules;
 use crate::settings::Settings;
+use std::fs::File;
 use std::time::Instant;
 use wasmhook_cni::Verb;
 use wasmhook_host::Visit;
-use wasmhook_wasm::{Fault, Isolation, Job, Phase, Report, Usage, Verdict, run};
+use wasmhook_wasm::{Fault, Guest, Isolation, Phase, Usage, Verdict};
 
 /// Brings hooks into the guest's room.
 #[derive(Debug)]
@@ -14,6 +15,10 @@ pub struct Guests<'a> {
     modules: Modules<'a>,
     isolation: Isolation,
 }
+
+/// A hook that has been let in for this plugin call, or not yet.
+#[derive(Debug, Default)]
+pub struct Seat(Option<Guest<HostDoor>>);
 
 /// What a visit came to.
 #[derive(Debug)]
@@ -33,60 +38,73 @@ impl<'a> Guests<'a> {
         Self { modules: Modules::new(settings), isolation: settings.isolation.into() }
     }
 
-    /// One phase of one hook.
-    pub fn visit(&self, hook: &HookSpec, verb: Verb, phase: Phase) -> Result<Visited, HookFailure> {
-        let name = phase_name(&phase);
-        self.try_visit(hook, verb, phase).map_err(|why| failure(hook, name, why))
+    /// One phase of one hook. The guest keeps its seat until the next.
+    pub fn visit(&self, hook: &HookSpec, seat: &mut Seat, verb: Verb, phase: &Phase) -> Result<Visited, HookFailure> {
+        self.try_visit(hook, seat, verb, phase).map_err(|why| failure(hook, phase, why))
     }
 
-    /// One phase of a hook whose compiled module is at hand.
-    pub fn visit_artifact(&self, hook: &HookSpec, verb: Verb, job: &Job) -> Result<Visited, HookFailure> {
-        let (report, visit) = self.run(hook, verb, job);
-        let Report { verdict, usage } = report;
-        match verdict {
-            Ok(verdict) => Ok(Visited { verdict, carry: visit.carry, usage }),
-            Err(fault) => Err(failure(hook, visit.phase, fault.into())),
+    /// The same for a hook whose compiled module is at hand.
+    pub fn visit_with(
+        &self,
+        hook: &HookSpec,
+        seat: &mut Seat,
+        verb: Verb,
+        phase: &Phase,
+        artifact: &File,
+    ) -> Result<Visited, HookFailure> {
+        let entered = if seat.0.is_some() { Ok(()) } else { self.enter(hook, seat, artifact) };
+        entered.and_then(|()| ask(hook, seat, verb, phase)).map_err(|fault| failure(hook, phase, fault.into()))
+    }
+
+    fn try_visit(&self, hook: &HookSpec, seat: &mut Seat, verb: Verb, phase: &Phase) -> Result<Visited, Why> {
+        if seat.0.is_some() {
+            return Ok(ask(hook, seat, verb, phase)?);
         }
-    }
-
-    fn try_visit(&self, hook: &HookSpec, verb: Verb, phase: Phase) -> Result<Visited, Why> {
         let (artifact, digest) = self.modules.artifact(hook, verb)?;
-        let mut job = Job { artifact, phase, limits: hook.limits };
-        let (mut report, mut visit) = self.run(hook, verb, &job);
-        if let Err(Fault::Artifact(why)) = &report.verdict {
-            // Made on another processor, perhaps: any doubt is a miss.
-            tracing::warn!(hook = hook.name, %digest, "compiled module not usable, compiling it again: {why}");
-            self.modules.store().forget(&digest);
-            job.artifact = self.modules.artifact(hook, verb)?.0;
-            (report, visit) = self.run(hook, verb, &job);
+        match self.enter(hook, seat, &artifact).and_then(|()| ask(hook, seat, verb, phase)) {
+            Err(Fault::Artifact(why)) => {
+                // Made on another processor, perhaps: any doubt is a miss.
+                tracing::warn!(hook = hook.name, %digest, "compiled module not usable, compiling it again: {why}");
+                self.modules.store().forget(&digest);
+                let (artifact, _) = self.modules.artifact(hook, verb)?;
+                self.enter(hook, seat, &artifact)?;
+                Ok(ask(hook, seat, verb, phase)?)
+            }
+            visited => Ok(visited?),
         }
-        let Report { verdict, usage } = report;
-        tracing::debug!(hook = hook.name, phase = visit.phase, ?usage, "visited");
-        Ok(Visited { verdict: verdict?, carry: visit.carry, usage })
     }
 
-    fn run(&self, hook: &HookSpec, verb: Verb, job: &Job) -> (Report, Visit) {
-        let (Phase::Pre(request) | Phase::Post(request, _)) = &job.phase;
-        let visit = Visit {
-            hook: hook.name.clone(),
-            phase: phase_name(&job.phase),
-            verb: verb.as_str(),
-            container_id: request.container_id.clone(),
-            deadline: Instant::now() + job.limits.wall,
-            carry: None,
-        };
-        let (report, door) = run(job, self.isolation, HostDoor::new(&hook.grants, visit));
-        (report, door.into_visit())
+    fn enter(&self, hook: &HookSpec, seat: &mut Seat, artifact: &File) -> Result<(), Fault> {
+        let admits = |interface: &str, function: &str| admits(&hook.grants, interface, function);
+        seat.0 = Some(Guest::enter(artifact, hook.limits, self.isolation, &admits)?);
+        Ok(())
     }
 }
 
-fn failure(hook: &HookSpec, phase: &'static str, why: Why) -> HookFailure {
-    HookFailure { hook: hook.name.clone(), at: hook.at.clone(), phase, why }
+fn failure(hook: &HookSpec, phase: &Phase, why: Why) -> HookFailure {
+    HookFailure { hook: hook.name.clone(), at: hook.at.clone(), phase: phase.name(), why }
 }
 
-fn phase_name(phase: &Phase) -> &'static str {
-    match phase {
-        Phase::Pre(_) => "pre",
-        Phase::Post(..) => "post",
+fn ask(hook: &HookSpec, seat: &mut Seat, verb: Verb, phase: &Phase) -> Result<Visited, Fault> {
+    let Some(guest) = &mut seat.0 else { return Err(Fault::Gone) };
+    let (Phase::Pre(request) | Phase::Post(request, _)) = phase;
+    let visit = Visit {
+        hook: hook.name.clone(),
+        phase: phase.name(),
+        verb: verb.as_str(),
+        container_id: request.container_id.clone(),
+        deadline: Instant::now() + hook.limits.wall,
+        carry: None,
+    };
+    let (report, door) = guest.ask(phase, HostDoor::new(&hook.grants, visit));
+    let usage = report.usage;
+    tracing::debug!(hook = hook.name, phase = phase.name(), ?usage, "visited");
+    match report.verdict {
+        Ok(verdict) => Ok(Visited { verdict, carry: door.into_visit().carry, usage }),
+        Err(fault) => {
+            // Whatever it was, nobody talks to that guest again.
+            seat.0 = None;
+            Err(fault)
+        }
     }
 }

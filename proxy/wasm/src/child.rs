@@ -5,8 +5,8 @@
 
 use crate::door::{Admission, Door};
 use crate::frame::{self, FrameError};
-use crate::room::{Report, Usage};
-use crate::{Fault, Job, room};
+use crate::room::{Phase, Report, Room, Usage};
+use crate::{Fault, Limits};
 use nix::sys::resource::{Resource, setrlimit};
 use nix::sys::signal::{Signal, kill};
 use nix::sys::wait::{WaitStatus, waitpid};
@@ -16,10 +16,13 @@ use serde_json::Value;
 use std::os::fd::{AsRawFd, RawFd};
 use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
-use std::{fs, io, panic};
+use std::fs::{self, File};
+use std::{io, panic};
 
 /// The child ends itself at the guest's deadline; this much later it is taken to be stuck, and killed.
 const GRACE: Duration = Duration::from_millis(50);
+/// Longer than any plugin between a hook's `pre` and `post` runs.
+const IDLE: Duration = Duration::from_hours(1);
 /// Native memory of the engine itself, on top of the guest's.
 const ENGINE_MEMORY: u64 = 64 << 20;
 
@@ -30,37 +33,81 @@ enum Message {
     Done(Report),
 }
 
-/// Runs a job in a child of its own, its host calls answered here.
-pub(crate) fn run<D: Door + 'static>(job: &Job, mut door: D, started: Instant) -> (Report, D) {
-    let broken = |fault| Report { verdict: Err(fault), usage: Usage { wall: started.elapsed(), ..Usage::default() } };
-    let (ours, theirs) = match pair() {
-        Ok(pair) => pair,
-        Err(error) => return (broken(Fault::Host(format!("socket pair: {error}"))), door),
-    };
-    let parent = Pid::this();
-    // SAFETY: this process has one thread, so the child's copy of it is whole.
-    match unsafe { fork() } {
-        Err(error) => (broken(Fault::Host(format!("fork: {error}"))), door),
-        Ok(ForkResult::Child) => {
-            drop(ours);
-            live(job, door, started, &theirs, parent)
+/// A guest's child, as its parent sees it. Ends with this value.
+pub(crate) struct Child {
+    pid: Pid,
+    stream: UnixStream,
+    limits: Limits,
+    reaped: bool,
+}
+
+impl Child {
+    pub(crate) fn fork(
+        artifact: &File,
+        limits: Limits,
+        admits: &dyn Fn(&str, &str) -> Admission,
+    ) -> Result<Self, Fault> {
+        let failed = |what: &str, error: io::Error| Fault::Host(format!("{what}: {error}"));
+        let (ours, theirs) = pair().map_err(|error| failed("socket pair", error))?;
+        let parent = Pid::this();
+        // SAFETY: this process has one thread, so the child's copy of it is whole.
+        match unsafe { fork() }.map_err(|error| failed("fork", error.into()))? {
+            ForkResult::Parent { child } => Ok(Self { pid: child, stream: ours, limits, reaped: false }),
+            ForkResult::Child => {
+                let life = || live(artifact, limits, admits, theirs, parent);
+                let code = i32::from(panic::catch_unwind(panic::AssertUnwindSafe(life)).is_err());
+                // SAFETY: ends this process without running what the parent left to be run at exit.
+                unsafe { libc::_exit(code) }
+            }
         }
-        Ok(ForkResult::Parent { child }) => {
-            drop(theirs);
-            let child = Child(child);
-            let until = started + job.limits.wall + GRACE;
-            let report = serve(&ours, &mut door, until);
-            // A child that is still there has nothing left to say.
-            let ended = child.end();
-            let report = report.unwrap_or_else(|error| {
-                broken(match (error, ended) {
-                    (FrameError::Late, _) => Fault::Wall(job.limits.wall),
-                    (FrameError::Closed, Some(signal)) => Fault::Killed(signal as i32),
-                    (error, _) => error.into(),
-                })
-            });
-            (report, door)
+    }
+
+    /// Sends the question, answers the child's calls until it is done.
+    pub(crate) fn ask<D: Door>(&mut self, phase: &Phase, mut door: D, started: Instant) -> (Report, D) {
+        let until = started + self.limits.wall + GRACE;
+        let report = self.converse(phase, &mut door, until).unwrap_or_else(|error| {
+            let fault = match (error, self.end()) {
+                (FrameError::Late, _) => Fault::Wall(self.limits.wall),
+                (FrameError::Closed, Some(signal)) => Fault::Killed(signal as i32),
+                (error, _) => error.into(),
+            };
+            Report { verdict: Err(fault), usage: Usage { wall: started.elapsed(), ..Usage::default() } }
+        });
+        (report, door)
+    }
+
+    fn converse(&self, phase: &Phase, door: &mut impl Door, until: Instant) -> Result<Report, FrameError> {
+        frame::send(&self.stream, phase, until)?;
+        loop {
+            match frame::receive(&self.stream, until)? {
+                Message::Done(report) => return Ok(report),
+                Message::Call { operation, input } => {
+                    frame::send(&self.stream, &door.call(&operation, input), until)?;
+                }
+            }
         }
+    }
+
+    /// Kills what is left of it; tells the signal that had ended it before, if one had.
+    fn end(&mut self) -> Option<Signal> {
+        if std::mem::replace(&mut self.reaped, true) {
+            return None;
+        }
+        // Not reaped yet, so the number is still its own.
+        let _ = kill(self.pid, Signal::SIGKILL);
+        loop {
+            match waitpid(self.pid, None) {
+                Ok(WaitStatus::Signaled(_, signal, _)) => return Some(signal),
+                Err(nix::errno::Errno::EINTR) => {}
+                _ => return None,
+            }
+        }
+    }
+}
+
+impl Drop for Child {
+    fn drop(&mut self) {
+        self.end();
     }
 }
 
@@ -71,64 +118,40 @@ fn pair() -> io::Result<(UnixStream, UnixStream)> {
     Ok((ours, theirs))
 }
 
-/// Answers the child's calls until it is done.
-fn serve<D: Door>(stream: &UnixStream, door: &mut D, until: Instant) -> Result<Report, FrameError> {
-    loop {
-        match frame::receive(stream, until)? {
-            Message::Done(report) => return Ok(report),
-            Message::Call { operation, input } => frame::send(stream, &door.call(&operation, input), until)?,
-        }
-    }
-}
-
-/// A forked process that must not outlive its visit.
-struct Child(Pid);
-
-impl Child {
-    /// Kills what is left of it; tells the signal that had ended it before, if one had.
-    fn end(self) -> Option<Signal> {
-        // Not reaped yet, so the number is still its own.
-        let _ = kill(self.0, Signal::SIGKILL);
-        loop {
-            match waitpid(self.0, None) {
-                Ok(WaitStatus::Signaled(_, signal, _)) => return Some(signal),
-                Err(nix::errno::Errno::EINTR) => {}
-                _ => return None,
-            }
-        }
-    }
-}
-
 /// The child's whole life.
-fn live<D: Door + 'static>(job: &Job, door: D, started: Instant, stream: &UnixStream, parent: Pid) -> ! {
-    let until = started + job.limits.wall + GRACE;
-    let outcome = panic::catch_unwind(panic::AssertUnwindSafe(|| {
-        if let Err(error) = leave_everything(job, stream, parent) {
-            let fault = Fault::Host(format!("preparing the child: {error}"));
-            return Report { verdict: Err(fault), usage: Usage::default() };
-        }
-        let speaking = stream.try_clone();
-        match speaking {
-            Err(error) => {
-                Report { verdict: Err(Fault::Host(error.to_string())), usage: Usage::default() }
-            }
-            Ok(stream) => {
-                let door = Doorbell { stream, until, door };
-                room::enter(job, door, started, close_behind).0
-            }
-        }
-    }));
-    let report = outcome.unwrap_or_else(|_| Report {
-        verdict: Err(Fault::Host("panic in the child: a mistake in wasmhook, please report it".into())),
-        usage: Usage::default(),
+fn live(
+    artifact: &File,
+    limits: Limits,
+    admits: &dyn Fn(&str, &str) -> Admission,
+    stream: UnixStream,
+    parent: Pid,
+) -> Result<(), FrameError> {
+    let unprepared = |error: io::Error| Fault::Host(format!("preparing the child: {error}"));
+    let room = leave_everything(artifact, &limits, &stream, parent).map_err(unprepared).and_then(|()| {
+        let room = Room::furnish(artifact, admits)?;
+        close_behind().map_err(unprepared)?;
+        Ok(room)
     });
-    let sent = frame::send(stream, &Message::Done(report), until);
-    // SAFETY: ends this process without running what the parent left to be run at exit.
-    unsafe { libc::_exit(i32::from(sent.is_err())) }
+    let mut bell = Doorbell { stream, until: Instant::now() };
+    loop {
+        // The parent decides how long it has no question; when it goes, so do we.
+        let phase = frame::receive(&bell.stream, Instant::now() + IDLE)?;
+        let started = Instant::now();
+        bell.until = started + limits.wall + GRACE;
+        let report = match &room {
+            Ok(room) => {
+                let report;
+                (report, bell) = room.ask(&phase, &limits, bell, started);
+                report
+            }
+            Err(fault) => Report { verdict: Err(fault.clone()), usage: Usage::default() },
+        };
+        frame::send(&bell.stream, &Message::Done(report), bell.until)?;
+    }
 }
 
 /// What the child needs none of: a dead parent, the parent's descriptors and output, capabilities, memory.
-fn leave_everything(job: &Job, stream: &UnixStream, parent: Pid) -> io::Result<()> {
+fn leave_everything(artifact: &File, limits: &Limits, stream: &UnixStream, parent: Pid) -> io::Result<()> {
     nix::sys::prctl::set_pdeathsig(Signal::SIGKILL)?;
     if getppid() != parent {
         return Err(io::Error::other("the parent is gone"));
@@ -140,11 +163,11 @@ fn leave_everything(job: &Job, stream: &UnixStream, parent: Pid) -> io::Result<(
             return Err(io::Error::last_os_error());
         }
     }
-    close_others(&mut [job.artifact.as_raw_fd(), stream.as_raw_fd(), null.as_raw_fd()])?;
+    close_others(&mut [artifact.as_raw_fd(), stream.as_raw_fd(), null.as_raw_fd()])?;
     drop_capabilities()?;
-    let artifact = job.artifact.metadata()?.len();
+    let code = artifact.metadata()?.len();
     // Linear memory counts, the code's private mapping may.
-    let data = ENGINE_MEMORY + job.limits.memory + 2 * artifact;
+    let data = ENGINE_MEMORY + limits.memory + 2 * code;
     setrlimit(Resource::RLIMIT_DATA, data, data)?;
     setrlimit(Resource::RLIMIT_CORE, 0, 0)?;
     Ok(())
@@ -189,18 +212,13 @@ fn close_behind() -> io::Result<()> {
     Ok(())
 }
 
-/// The child's end of the door: admission is judged here, everything else by the parent.
-struct Doorbell<D> {
+/// The child's end of the door: every call is the parent's business.
+struct Doorbell {
     stream: UnixStream,
     until: Instant,
-    door: D,
 }
 
-impl<D: Door> Door for Doorbell<D> {
-    fn admits(&self, interface: &str, function: &str) -> Admission {
-        self.door.admits(interface, function)
-    }
-
+impl Door for Doorbell {
     fn call(&mut self, operation: &str, input: Value) -> Value {
         let call = Message::Call { operation: operation.to_owned(), input };
         let reply = frame::send(&self.stream, &call, self.until)

@@ -4,8 +4,8 @@
 //! conversion of its host calls into messages. Not for what a host call *does*: every message goes through one
 //! [`Door`], and what stands behind it is somebody else's business. No file is looked up here and no policy is made.
 //!
-//! In the order of a call: [`run`] forks (`child`), the room is furnished and entered (`room`), the guest's
-//! imports are linked to the door (`link`), values become JSON and back (`convert`), messages cross the socket
+//! In the order of a call: a [`Guest`] gets a child of its own (`child`), the room is furnished (`room`), the
+//! guest's imports are linked to the door (`link`), values become JSON and back (`convert`), messages cross the socket
 //! (`frame`), and timers and a limiter watch (`alarm`, `limits`). `engine` holds the settings that compiler and
 //! runner must share; `compile` exists in `wasmhookctl` alone.
 
@@ -58,24 +58,47 @@ pub enum Isolation {
     None,
 }
 
-/// One visit of one guest.
-#[derive(Debug)]
-pub struct Job {
-    /// The compiled module: opened, and checked by whoever opened it.
-    pub artifact: File,
-    /// What is asked of the guest.
-    pub phase: Phase,
-    /// What ends it.
-    pub limits: Limits,
+/// A guest in its room: let in once, asked once per phase, each time in a fresh instance.
+pub struct Guest<D: 'static>(Place<D>);
+
+enum Place<D: 'static> {
+    Child(child::Child),
+    Here(Box<room::Room<D>>, Limits),
 }
 
-/// Runs one guest to its verdict, its host calls going through `door`.
-///
-/// With [`Isolation::Module`] this forks: call it from the main thread of a process that has only one.
-pub fn run<D: Door + 'static>(job: &Job, isolation: Isolation, door: D) -> (Report, D) {
-    let started = Instant::now();
-    match isolation {
-        Isolation::Module => child::run(job, door, started),
-        Isolation::None => room::enter(job, door, started, || Ok(())),
+impl<D: Door + 'static> Guest<D> {
+    /// Lets in a guest. `artifact` is its compiled module, opened, and checked by whoever opened it; `admits` is
+    /// asked for every function that it imports.
+    ///
+    /// With [`Isolation::Module`] this forks: call it from the main thread of a process that has only one. What is
+    /// wrong with the module is then told by the first [`ask`](Self::ask).
+    pub fn enter(
+        artifact: &File,
+        limits: Limits,
+        isolation: Isolation,
+        admits: &dyn Fn(&str, &str) -> Admission,
+    ) -> Result<Self, Fault> {
+        Ok(Self(match isolation {
+            Isolation::Module => Place::Child(child::Child::fork(artifact, limits, admits)?),
+            Isolation::None => Place::Here(Box::new(room::Room::furnish(artifact, admits)?), limits),
+        }))
+    }
+
+    /// Asks for a verdict, host calls going through `door`. After a fault the guest is not to be asked again.
+    pub fn ask(&mut self, phase: &Phase, door: D) -> (Report, D) {
+        let started = Instant::now();
+        match &mut self.0 {
+            Place::Child(child) => child.ask(phase, door, started),
+            Place::Here(room, limits) => room.ask(phase, limits, door, started),
+        }
+    }
+}
+
+impl<D> std::fmt::Debug for Guest<D> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self.0 {
+            Place::Child(_) => "guest in a child",
+            Place::Here(..) => "guest in this process",
+        })
     }
 }

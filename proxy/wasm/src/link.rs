@@ -15,7 +15,7 @@ const VERSIONS: [&str; 1] = ["0.1.0"];
 pub(crate) fn link<D: Door + 'static>(
     engine: &Engine,
     component: &Component,
-    door: &D,
+    admits: &dyn Fn(&str, &str) -> Admission,
 ) -> Result<Linker<Tenant<D>>, Fault> {
     let mut linker = Linker::new(engine);
     for (import, item) in component.component_type().imports(engine) {
@@ -30,7 +30,7 @@ pub(crate) fn link<D: Door + 'static>(
                 _ => return Err(Fault::Import(import.to_owned())),
             }
             let interface = interface(import).ok_or_else(|| Fault::Import(import.to_owned()))?;
-            match door.admits(interface, function) {
+            match admits(interface, function) {
                 Admission::Granted => {}
                 Admission::NeedsGrant => {
                     return Err(Fault::Grant { import: import.into(), grant: interface.into() });

@@ -77,12 +77,16 @@ impl From<Error> for types::CniError {
 }
 
 /// Makes a type that is a [`Hook`] the hook of this module. Once per crate.
+///
+/// Outside wasm it exports nothing: names such as `wasmhook:hook/handler` are none to a host's linker, and a
+/// hook's unit tests need none.
 #[macro_export]
 macro_rules! export {
     ($hook:ty) => {
         #[doc(hidden)]
         #[allow(non_camel_case_types, dead_code, reason = "a name for the generated exports")]
         type __wasmhook_exported = $crate::Exported<$hook>;
+        #[cfg(target_arch = "wasm32")]
         $crate::bindings::export!(__wasmhook_exported with_types_in $crate::bindings);
     };
 }

@@ -1,0 +1,194 @@
+//! `make bench`: what a call costs, as ratios against something real in the same run.
+//!
+//! Whole processes, user + sys as the kernel accounts them, interleaved so that a slow minute hits all alike. Prints,
+//! and judges nothing: the machine may be busy.
+
+#![allow(clippy::print_stdout, reason = "printing is what it is for")]
+
+use serde_json::{Value, json};
+use std::fs::{self, File};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+use wasmhook_tests::{Call, Lab, PLUGINS, dist, padded, variant};
+
+/// What is run, round by round.
+struct Subject {
+    name: &'static str,
+    command: Box<dyn Fn() -> Command>,
+    /// user + sys of each run.
+    cpu: Vec<Duration>,
+    wall: Vec<Duration>,
+    /// KiB, the greatest.
+    peak: i64,
+}
+
+/// A promise: `subject` costs at most `bound` times `against`.
+struct Promise {
+    subject: &'static str,
+    against: &'static str,
+    bound: f64,
+}
+
+const FLOOR: &str = "an empty Rust program parsing the same JSON";
+const GO: &str = "Go: loopback VERSION";
+const JQ: &str = "bash wrapper with one jq";
+const NONE: &str = "identity, isolation none";
+const MODULE: &str = "identity, in a child";
+const TEN: &str = "ten modules, isolation none";
+const PADDED: &str = "identity + 4 MB of code, isolation none";
+
+const PROMISES: [Promise; 6] = [
+    Promise { subject: NONE, against: GO, bound: 0.55 },
+    Promise { subject: MODULE, against: GO, bound: 0.75 },
+    Promise { subject: NONE, against: FLOOR, bound: 1.6 },
+    Promise { subject: NONE, against: JQ, bound: 1.0 / 20.0 },
+    Promise { subject: TEN, against: NONE, bound: 3.0 },
+    Promise { subject: PADDED, against: NONE, bound: 1.4 },
+];
+
+fn main() {
+    let rounds = std::env::var("ROUNDS").ok().and_then(|it| it.parse().ok()).unwrap_or(150);
+    let (none, child) = (Lab::new("none"), Lab::new("module"));
+    let mut subjects = subjects(&none, &child);
+    // Compiles what is to be compiled; then the modules must settle before a stat is enough to find them.
+    for subject in &subjects {
+        run(&subject.command);
+    }
+    std::thread::sleep(Duration::from_millis(3100));
+    for subject in &subjects {
+        run(&subject.command);
+    }
+    for _ in 0..rounds {
+        for subject in &mut subjects {
+            let (cpu, wall, peak) = run(&subject.command);
+            subject.cpu.push(cpu);
+            subject.wall.push(wall);
+            subject.peak = subject.peak.max(peak);
+        }
+    }
+    report(&mut subjects, rounds);
+}
+
+fn subjects(none: &Lab, child: &Lab) -> Vec<Subject> {
+    let identity = fs::read(dist("hooks/identity.wasm")).expect("identity");
+    let names: Vec<_> = (0..10).map(|number| format!("identity-{number}")).collect();
+    for (number, name) in (0..).zip(&names) {
+        none.install(name, &variant(&identity, number));
+    }
+    none.install("padded", &padded(&identity, 4 << 20));
+    let ten: Vec<_> = names.iter().map(String::as_str).collect();
+    let script = none.path().join("wrapper.sh");
+    // What people write today: keep stdin, change a field, pass it on.
+    fs::write(&script, "#!/bin/bash\nconfig=$(cat)\nmtu=$(jq -c .prevResult <<<\"$config\")\necho \"$mtu\"\n")
+        .expect("script");
+    vec![
+        subject(FLOOR, none, &["identity"], || Command::new(dist("floor"))),
+        subject(GO, none, &["identity"], || {
+            let mut command = Command::new(format!("{PLUGINS}/loopback"));
+            command.env("CNI_COMMAND", "VERSION");
+            command
+        }),
+        subject(NONE, none, &["identity"], wasmhook(none)),
+        subject(MODULE, child, &["identity"], wasmhook(child)),
+        subject(TEN, none, &ten, wasmhook(none)),
+        subject(PADDED, none, &["padded"], wasmhook(none)),
+        subject(JQ, none, &["identity"], move || {
+            let mut command = Command::new("bash");
+            command.arg(&script).env("PATH", "/usr/bin:/bin");
+            command
+        }),
+    ]
+}
+
+fn subject(name: &'static str, lab: &Lab, hooks: &[&str], program: impl Fn() -> Command + 'static) -> Subject {
+    let config = lab.path().join(format!("{}.json", hooks.join("+").len() + hooks.len()));
+    fs::write(&config, conf(hooks).to_string()).expect("configuration");
+    let command = move || {
+        let mut command = program();
+        command.stdin(File::open(&config).expect("configuration")).stdout(Stdio::null()).stderr(Stdio::null());
+        command
+    };
+    Subject { name, command: Box::new(command), cpu: Vec::new(), wall: Vec::new(), peak: 0 }
+}
+
+fn wasmhook(lab: &Lab) -> impl Fn() -> Command + 'static {
+    let command = lab.command(&Call::new("ADD", &Value::Null));
+    let environment: Vec<_> =
+        command.get_envs().filter_map(|(key, value)| Some((key.to_owned(), value?.to_owned()))).collect();
+    move || {
+        let mut command = Command::new(dist("wasmhook"));
+        command.env_clear().envs(environment.clone());
+        command
+    }
+}
+
+fn conf(hooks: &[&str]) -> Value {
+    let hooks: Vec<_> = hooks.iter().map(|it| json!({ "module": it })).collect();
+    json!({
+        "cniVersion": "1.0.0", "name": "bench", "type": "wasmhook", "hooks": hooks,
+        "runtimeConfig": { "dns": { "Servers": ["10.96.0.10"], "Options": ["ndots:5"] } },
+        "prevResult": {
+            "cniVersion": "1.0.0",
+            "interfaces": [{ "name": "br0", "mac": "86:51:86:06:a5:36" },
+                { "name": "eth0", "mac": "46:c2:d8:4e:0e:d9", "sandbox": "/run/netns/x" }],
+            "ips": [{ "address": "10.88.77.2/24", "gateway": "10.88.77.1", "interface": 1 }],
+            "routes": [{ "dst": "0.0.0.0/0" }], "dns": {},
+        },
+    })
+}
+
+/// One process from start to end: its user + sys (children that it waited for included), wall time, peak.
+#[allow(unsafe_code, reason = "wait4 has no safe name")]
+fn run(command: &dyn Fn() -> Command) -> (Duration, Duration, i64) {
+    let mut command = command();
+    let started = Instant::now();
+    let child = command.spawn().expect("starts");
+    let pid = i32::try_from(child.id()).expect("a pid");
+    let mut status = 0;
+    // SAFETY: plain data, zero is valid; the pointers outlive the call, and the child is ours and not yet reaped.
+    let usage = unsafe {
+        let mut usage: libc::rusage = std::mem::zeroed();
+        assert_eq!(libc::wait4(pid, &raw mut status, 0, &raw mut usage), pid);
+        usage
+    };
+    let wall = started.elapsed();
+    assert!(libc::WIFEXITED(status) && libc::WEXITSTATUS(status) == 0, "{command:?}: status {status:#x}");
+    let time = |it: libc::timeval| {
+        Duration::from_secs(it.tv_sec.unsigned_abs()) + Duration::from_micros(it.tv_usec.unsigned_abs())
+    };
+    (time(usage.ru_utime) + time(usage.ru_stime), wall, usage.ru_maxrss)
+}
+
+fn report(subjects: &mut [Subject], rounds: usize) {
+    println!("{rounds} interleaved rounds; medians of whole processes\n");
+    println!("{:<46} {:>11} {:>9} {:>9}", "", "user+sys ms", "wall ms", "peak MiB");
+    for subject in subjects.iter_mut() {
+        subject.cpu.sort_unstable();
+        subject.wall.sort_unstable();
+        let (cpu, wall) = (milliseconds(median(&subject.cpu)), milliseconds(median(&subject.wall)));
+        #[allow(clippy::cast_precision_loss, reason = "for a person")]
+        let peak = subject.peak as f64 / 1024.0;
+        println!("{:<46} {cpu:>11.3} {wall:>9.3} {peak:>9.1}", subject.name);
+    }
+    println!("\n{:<72} {:>6} {:>6}", "ratio of user+sys", "is", "bound");
+    let cpu = |name| {
+        let subject = subjects.iter().find(|it| it.name == name).expect("a subject");
+        milliseconds(median(&subject.cpu))
+    };
+    for Promise { subject, against, bound } in PROMISES {
+        let ratio = cpu(subject) / cpu(against);
+        let mark = if ratio <= bound { "" } else { "  over" };
+        println!("{:<72} {ratio:>6.3} {bound:>6.3}{mark}", format!("{subject} / {against}"));
+    }
+    #[allow(clippy::cast_precision_loss, reason = "for a person")]
+    let size = fs::metadata(dist("wasmhook")).expect("wasmhook").len() as f64 / f64::from(1 << 20);
+    println!("\ndist/wasmhook is {size:.2} MiB (bound 8)");
+}
+
+fn median(sorted: &[Duration]) -> Duration {
+    sorted[sorted.len() / 2]
+}
+
+fn milliseconds(time: Duration) -> f64 {
+    time.as_secs_f64() * 1e3
+}

@@ -1,0 +1,3 @@
+//! Private namespaces.
+/// Placeholder.
+pub struct Node;
