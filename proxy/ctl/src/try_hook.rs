@@ -101,7 +101,7 @@ impl Try {
         let (hook, request, outcome) = (self.hook(&path, &bytes, &asked)?, request(verb, &asked), self.outcome(&asked)?);
         // The same way as on a node: in a child, its log on stderr.
         let settings = Settings { isolation: Room::Module, log: Level::Debug.min(settings.log), ..settings.clone() };
-        log_to_stderr(&settings);
+        log_to_stderr(settings.log);
         let guests = Guests::new(&settings);
         let artifact = artifact(&path, &bytes)?;
         let mut seat = Seat::default();

@@ -2,7 +2,8 @@ use crate::delegate::{self, Delegate};
 use crate::entry::Entry;
 use crate::error::Error;
 use crate::pipeline::Pipeline;
-use crate::settings::{Settings, log_to_stderr};
+use crate::log::log_to_stderr;
+use crate::settings::Settings;
 use crate::visit::Guests;
 use serde_json::{json, value::RawValue};
 use std::ffi::OsString;
@@ -56,7 +57,8 @@ fn answer(caller: &mut Caller<'_>) -> Result<Option<Object>, cni::Error> {
     if environment.verb == Verb::Version {
         return Ok(Some(versions()));
     }
-    let mut text = String::new();
+    // Room for any real configuration, so that one read takes it.
+    let mut text = String::with_capacity(32 << 10);
     caller
         .stdin
         .read_to_string(&mut text)
@@ -88,13 +90,13 @@ fn serve(
     let settings = match Settings::load(settings) {
         Ok(settings) => settings,
         Err(error) if forgiving => {
-            log_to_stderr(&Settings::default());
+            log_to_stderr(Settings::default().log);
             tracing::error!("{error}; going on with the defaults");
             Settings::default()
         }
         Err(error) => return Err(error.into()),
     };
-    log_to_stderr(&settings);
+    log_to_stderr(settings.log);
     let (entry, problems) = Entry::read(&config);
     if !problems.is_empty() {
         match verb {

@@ -12,6 +12,7 @@ mod delegate;
 mod door;
 pub mod entry;
 mod error;
+mod log;
 mod modules;
 mod pipeline;
 mod problem;
@@ -26,4 +27,4 @@ pub use problem::{Problem, Problems};
 pub use visit::{Guests, Seat, Visited};
 
 pub use call::{Caller, run};
-pub use settings::log_to_stderr;
+pub use log::log_to_stderr;

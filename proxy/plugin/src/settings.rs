@@ -96,35 +96,11 @@ impl Settings {
     }
 }
 
-/// Starts the log: one line an event, on stderr, which is where runtimes look.
-pub fn log_to_stderr(settings: &Settings) {
-    // A second call in one process (tests) keeps the first one's.
-    let _ = tracing_subscriber::fmt()
-        .with_writer(io::stderr)
-        .with_max_level(tracing::Level::from(settings.log))
-        .with_ansi(false)
-        .with_target(false)
-        .without_time()
-        .try_init();
-}
-
 impl From<Room> for Isolation {
     fn from(room: Room) -> Self {
         match room {
             Room::Module => Self::Module,
             Room::None => Self::None,
-        }
-    }
-}
-
-impl From<Level> for tracing::Level {
-    fn from(level: Level) -> Self {
-        match level {
-            Level::Trace => Self::TRACE,
-            Level::Debug => Self::DEBUG,
-            Level::Info => Self::INFO,
-            Level::Warn => Self::WARN,
-            Level::Error => Self::ERROR,
         }
     }
 }

@@ -30,7 +30,7 @@ pub use fault::{Culprit, Fault};
 pub use limits::Limits;
 pub use room::{Outcome, Phase, Report, Usage, Verdict};
 
-use std::{fs::File, time::Instant};
+use std::{fs::File, mem::ManuallyDrop, time::Instant};
 
 /// The contract's exports, generated; its imports are linked one by one (`link`).
 #[allow(missing_docs, unsafe_code, unreachable_pub, unused_qualifications, clippy::all, clippy::pedantic)]
@@ -63,7 +63,8 @@ pub struct Guest<D: 'static>(Place<D>);
 
 enum Place<D: 'static> {
     Child(child::Child),
-    Here(Box<room::Room<D>>, Limits),
+    /// Never taken apart: the process ends with the call, and nobody gets the time back.
+    Here(ManuallyDrop<Box<room::Room<D>>>, Limits),
 }
 
 impl<D: Door + 'static> Guest<D> {
@@ -80,7 +81,10 @@ impl<D: Door + 'static> Guest<D> {
     ) -> Result<Self, Fault> {
         Ok(Self(match isolation {
             Isolation::Module => Place::Child(child::Child::fork(artifact, limits, admits)?),
-            Isolation::None => Place::Here(Box::new(room::Room::furnish(artifact, admits)?), limits),
+            Isolation::None => {
+                let room = Box::new(room::Room::furnish(artifact, admits)?);
+                Place::Here(ManuallyDrop::new(room), limits)
+            },
         }))
     }
 

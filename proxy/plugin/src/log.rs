@@ -1,0 +1,78 @@
+//! The log: one line an event, on stderr, which is where runtimes look. Each line is one write, so that lines of
+//! parallel calls stay whole. (A general subscriber costs every call the set-up of spans that nobody here opens.)
+
+use crate::settings::Level;
+use std::fmt::{self, Write as _};
+use std::io::{self, Write as _};
+use tracing::field::{Field, Visit};
+use tracing::level_filters::LevelFilter;
+use tracing::{Event, Metadata, Subscriber, span};
+
+/// Starts the log. A second call in one process keeps the first one's.
+pub fn log_to_stderr(level: Level) {
+    let _ = tracing::subscriber::set_global_default(Stderr(tracing::Level::from(level)));
+}
+
+struct Stderr(tracing::Level);
+
+impl Subscriber for Stderr {
+    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+        *metadata.level() <= self.0
+    }
+
+    fn max_level_hint(&self) -> Option<LevelFilter> {
+        Some(self.0.into())
+    }
+
+    fn event(&self, event: &Event<'_>) {
+        let mut line = Line { text: format!("wasmhook {:>5}: ", event.metadata().level()), fields: String::new() };
+        event.record(&mut line);
+        // Nobody may be listening; that is no reason to fail a pod.
+        let _ = io::stderr().write_all(format!("{}{}\n", line.text, line.fields).as_bytes());
+    }
+
+    fn new_span(&self, _: &span::Attributes<'_>) -> span::Id {
+        span::Id::from_u64(1)
+    }
+
+    fn record(&self, _: &span::Id, _: &span::Record<'_>) {}
+    fn record_follows_from(&self, _: &span::Id, _: &span::Id) {}
+    fn enter(&self, _: &span::Id) {}
+    fn exit(&self, _: &span::Id) {}
+}
+
+struct Line {
+    text: String,
+    fields: String,
+}
+
+impl Visit for Line {
+    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
+        // Writing to a string does not fail.
+        let _ = match field.name() {
+            "message" => write!(self.text, "{value:?}"),
+            name => write!(self.fields, " {name}={value:?}"),
+        };
+    }
+
+    fn record_str(&mut self, field: &Field, value: &str) {
+        let plain = value.bytes().all(|it| it.is_ascii_alphanumeric() || b"-_./:".contains(&it));
+        if plain && !value.is_empty() && field.name() != "message" {
+            let _ = write!(self.fields, " {}={value}", field.name());
+        } else {
+            self.record_debug(field, &value);
+        }
+    }
+}
+
+impl From<Level> for tracing::Level {
+    fn from(level: Level) -> Self {
+        match level {
+            Level::Trace => Self::TRACE,
+            Level::Debug => Self::DEBUG,
+            Level::Info => Self::INFO,
+            Level::Warn => Self::WARN,
+            Level::Error => Self::ERROR,
+        }
+    }
+}
