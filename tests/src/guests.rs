@@ -65,12 +65,53 @@ fn core_modules(component: &[u8]) -> u32 {
     count
 }
 
-/// A hook in the text format: `memory`, `imports` and functions go into its core module, `pre` and `post` are bodies
-/// of `(param … ) (result i32)` functions that return a pointer to the flattened verdict.
-///
-/// The verdict `proceed` (or `keep`) is what memory full of zeros means: pointer 0.
+/// A hook in the text format: `parts` are fields of its core module; `pre` and `post` are bodies of functions that
+/// take a pointer to the request and return one to the verdict. Zeros mean `proceed` and `keep`: [`GO_ON`].
 #[must_use]
 pub fn component(parts: &str, pre: &str, post: &str) -> Vec<u8> {
-    let text = include_str!("hook.wat").replace("@parts", parts).replace("@pre", pre).replace("@post", post);
-    wat::parse_str(text).expect("a component")
+    let text = format!(
+        r#"(module
+            {parts}
+            (memory (export "memory") 32)
+            (global $top (mut i32) (i32.const 65536))
+            (func (export "cabi_realloc") (param i32 i32 i32 i32) (result i32)
+                (global.set $top (i32.and (i32.add (global.get $top) (i32.const 15)) (i32.const -16)))
+                (global.get $top)
+                (global.set $top (i32.add (global.get $top) (local.get 3))))
+            (func (export "wasmhook:hook/handler@0.1.0#pre") (param i32) (result i32) {pre})
+            (func (export "wasmhook:hook/handler@0.1.0#post") (param i32) (result i32) {post}))"#
+    );
+    encode(&wat::parse_str(text).expect("WAT"), "wasmhook:hook/hook")
+}
+
+/// The body of a function that changes nothing.
+pub const GO_ON: &str = "(i32.const 1024)";
+
+/// Fields and body for a verdict with text: `rewrite` (1) or `answer` (2) in `pre`, `rewrite` (1) or `recover` (3) in
+/// `post`.
+#[must_use]
+pub fn verdict(case: u8, text: &str) -> (String, &'static str) {
+    let escaped: String = text.bytes().map(|byte| format!("\\{byte:02x}")).collect();
+    let length: String = u32::try_from(text.len()).unwrap_or(0).to_le_bytes().map(|it| format!("\\{it:02x}")).concat();
+    let head = format!("\\00\\00\\00\\00\\{case:02x}\\00\\00\\00\\00\\10\\00\\00{length}");
+    (format!(r#"(data (i32.const 2048) "{head}") (data (i32.const 4096) "{escaped}")"#), "(i32.const 2048)")
+}
+
+/// Makes a component of a core module, for a world of the contract or, with `{`, for one in the text format.
+#[must_use]
+pub fn encode(module: &[u8], world: &str) -> Vec<u8> {
+    let mut resolve = wit_parser::Resolve::default();
+    let (package, _) = resolve.push_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/../sdk/wit")).expect("the contract");
+    let world = match world.contains('{') {
+        true => {
+            let package = resolve.push_str("other.wit", world).expect("a world");
+            resolve.select_world(&[package], None).expect("one world")
+        }
+        false => resolve.select_world(&[package], Some(world)).expect("a world of the contract"),
+    };
+    let mut module = module.to_vec();
+    wit_component::embed_component_metadata(&mut module, &resolve, world, wit_component::StringEncoding::UTF8)
+        .expect("metadata");
+    let encoder = wit_component::ComponentEncoder::default().validate(true);
+    encoder.module(&module).expect("a module").encode().expect("a component")
 }

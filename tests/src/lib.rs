@@ -7,8 +7,8 @@ mod guests;
 mod lab;
 mod node;
 
-pub use guests::{component, padded, variant};
-pub use lab::{Answer, Call, Lab};
+pub use guests::{GO_ON, component, encode, padded, variant, verdict};
+pub use lab::{Answer, Call, CniError, Lab};
 pub use node::Node;
 
 use std::path::PathBuf;

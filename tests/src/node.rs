@@ -1,3 +1,67 @@
-//! Private namespaces.
-/// Placeholder.
-pub struct Node;
+use nix::mount::{MsFlags, mount};
+use nix::sched::{CloneFlags, unshare};
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+/// A machine of our own: network and mounts of this thread and its children are private from here on, and gone with
+/// them. Needs root, and says so.
+pub struct Node(());
+
+impl Node {
+    /// Leaves the machine's namespaces. For the thread of one test.
+    #[must_use]
+    pub fn enter() -> Self {
+        unshare(CloneFlags::CLONE_NEWNET | CloneFlags::CLONE_NEWNS)
+            .unwrap_or_else(|error| panic!("private namespaces need root: {error}"));
+        let none: Option<&str> = None;
+        mount(none, "/", none, MsFlags::MS_REC | MsFlags::MS_PRIVATE, none).expect("private mounts");
+        for directory in ["/run/netns", "/var/lib/cni"] {
+            fs::create_dir_all(directory).expect("mount point");
+            mount(Some("tmpfs"), directory, Some("tmpfs"), MsFlags::empty(), none).expect("tmpfs");
+        }
+        let node = Self(());
+        node.ip("link set lo up");
+        node
+    }
+
+    /// A network namespace for a container; its path.
+    #[must_use]
+    pub fn container(&self, name: &str) -> String {
+        self.ip(&format!("netns add {name}"));
+        format!("/run/netns/{name}")
+    }
+
+    /// `ip` with these words; what it prints. Panics when it fails.
+    pub fn ip(&self, words: &str) -> String {
+        let output = Command::new("ip").args(words.split(' ')).output().expect("ip (package iproute2)");
+        assert!(output.status.success(), "ip {words}: {}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    }
+
+    /// Does a ping from this container arrive?
+    #[must_use]
+    pub fn ping(&self, container: &str, address: &str) -> bool {
+        let words = ["netns", "exec", container, "ping", "-c1", "-W2", address];
+        Command::new("ip").args(words).output().expect("ping (package iputils-ping)").status.success()
+    }
+
+    /// Names of all links on the host side but `lo`.
+    #[must_use]
+    pub fn links(&self) -> Vec<String> {
+        let text = self.ip("-o link show");
+        let name = |line: &str| line.split(": ").nth(1).map(|it| it.split('@').next().unwrap_or(it).to_owned());
+        text.lines().filter_map(name).filter(|it| it != "lo").collect()
+    }
+
+    /// Addresses that host-local holds for this network.
+    #[must_use]
+    pub fn leases(&self, network: &str) -> Vec<String> {
+        let directory = Path::new("/var/lib/cni/networks").join(network);
+        let entries = fs::read_dir(directory).map(|it| it.flatten().collect()).unwrap_or_else(|_| Vec::new());
+        let names = entries.iter().map(|it| it.file_name().to_string_lossy().into_owned());
+        let mut names: Vec<_> = names.filter(|it| it.starts_with(|char: char| char.is_ascii_digit())).collect();
+        names.sort();
+        names
+    }
+}

@@ -47,13 +47,17 @@ impl Output {
 /// An error, to stderr. Never fails: nobody may be listening any more.
 pub(crate) fn complain(error: &dyn std::error::Error) {
     let mut stderr = anstream::stderr();
-    let _ = write!(stderr, "{BAD}error:{BAD:#} {error}");
+    let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(error) = cause {
-        let _ = write!(stderr, ": {error}");
+        // Some errors already print their source.
+        let more = error.to_string();
+        if !text.contains(&more) {
+            text = format!("{text}: {more}");
+        }
         cause = error.source();
     }
-    let _ = writeln!(stderr);
+    let _ = writeln!(stderr, "{BAD}error:{BAD:#} {text}");
 }
 
 /// `1536` → `1.5 KB`.

@@ -1,6 +1,5 @@
 use crate::{Digest, StoreError, artifact, trust};
-use nix::fcntl::{Flock, FlockArg};
-use std::fs::{self, DirBuilder, File, Metadata, OpenOptions, Permissions};
+use std::fs::{self, DirBuilder, File, Metadata, OpenOptions, Permissions, TryLockError};
 use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
@@ -34,9 +33,10 @@ pub enum Lookup {
     Miss(Digest),
 }
 
-/// Says to everybody else that a module is being compiled. Ends with the last process that has it open.
+/// Says to everybody else that a module is being compiled. Ends with the last process that has it open: a plain
+/// file, because `nix`'s `Flock` would unlock for the compiler as well when we end first.
 #[derive(Debug)]
-pub struct CompileLock(Flock<File>);
+pub struct CompileLock(File);
 
 impl CompileLock {
     /// The descriptor, for a child to inherit.
@@ -139,10 +139,11 @@ impl Compiled {
     pub fn lock(&self, digest: &Digest) -> Result<Option<CompileLock>, StoreError> {
         let path = self.locks().join(digest.to_string());
         let file = OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(&path);
-        match Flock::lock(file.map_err(StoreError::io("open", &path))?, FlockArg::LockExclusiveNonblock) {
-            Ok(lock) => Ok(Some(CompileLock(lock))),
-            Err((_, nix::errno::Errno::EWOULDBLOCK)) => Ok(None),
-            Err((_, error)) => Err(StoreError::io("lock", path)(error.into())),
+        let file = file.map_err(StoreError::io("open", &path))?;
+        match file.try_lock() {
+            Ok(()) => Ok(Some(CompileLock(file))),
+            Err(TryLockError::WouldBlock) => Ok(None),
+            Err(TryLockError::Error(error)) => Err(StoreError::io("lock", path)(error)),
         }
     }
 

@@ -1,0 +1,227 @@
+//! Around Debian's real plugins, in private namespaces.
+
+use serde_json::{Value, json};
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use wasmhook_tests::{Call, Lab, Node};
+
+fn bridge() -> Value {
+    json!({
+        "type": "bridge", "bridge": "br0", "isGateway": true,
+        "ipam": { "type": "host-local", "ranges": [[{ "subnet": "10.9.0.0/24" }]], "routes": [{ "dst": "0.0.0.0/0" }] },
+    })
+}
+
+fn wrapping(delegate: &Value, hooks: &Value) -> Value {
+    json!({ "cniVersion": "1.0.0", "name": "net", "type": "wasmhook", "hooks": hooks, "delegate": delegate })
+}
+
+fn call(verb: &str, id: &str, netns: &str, config: &Value) -> Call {
+    Call { container_id: id.into(), netns: netns.into(), ..Call::new(verb, config) }
+}
+
+/// The runtime's later calls carry the result of ADD.
+fn with_result(config: &Value, result: &Value) -> Value {
+    let mut config = config.clone();
+    config["prevResult"] = result.clone();
+    config
+}
+
+fn mtu(node: &Node, container: &str) -> u64 {
+    let text = node.ip(&format!("-j -n {container} link show eth0"));
+    serde_json::from_str::<Value>(&text).unwrap()[0]["mtu"].as_u64().unwrap()
+}
+
+#[test]
+fn two_containers_behind_bridge_get_the_hooks_mtu_and_reach_each_other() {
+    let node = Node::enter();
+    for isolation in ["module", "none"] {
+        let lab = Lab::new(isolation);
+        let hooks = json!([{ "module": "mtu", "grants": ["carry"], "config": { "mtu": 1400 } }]);
+        let config = wrapping(&bridge(), &hooks);
+        let mut results = Vec::new();
+        for id in ["a", "b"] {
+            let name = format!("{id}-{isolation}");
+            let netns = node.container(&name);
+            let answer = lab.call(&call("ADD", &name, &netns, &config));
+            let result = answer.result();
+            assert!(answer.stderr.contains("has an MTU of 1400; it was to be the kernel's"), "{answer:?}");
+            assert_eq!(mtu(&node, &name), 1400);
+            results.push((name, netns, result));
+        }
+        let address = results[1].2["ips"][0]["address"].as_str().unwrap().trim_end_matches("/24").to_owned();
+        assert!(node.ping(&results[0].0, &address));
+        for (name, netns, result) in results {
+            lab.call(&call("CHECK", &name, &netns, &with_result(&config, &result))).silent();
+            lab.call(&call("DEL", &name, &netns, &with_result(&config, &result))).silent();
+            // Runtimes repeat themselves, with less and less to say.
+            lab.call(&call("DEL", &name, "", &config)).silent();
+        }
+        assert_eq!(node.leases("net"), [""; 0]);
+        assert_eq!(node.links(), ["br0"]);
+    }
+}
+
+#[test]
+fn ptp_and_portmap_chained_after_us_work_as_without_us() {
+    let (node, lab) = (Node::enter(), Lab::new("module"));
+    let ptp = json!({ "type": "ptp", "ipam": { "type": "host-local", "subnet": "10.8.0.0/24" } });
+    let hooks = json!([{ "module": "mtu", "grants": ["carry"], "config": { "mtu": 1300 } }]);
+    let config = wrapping(&ptp, &hooks);
+    let netns = node.container("p");
+    let result = lab.call(&call("ADD", "p", &netns, &config)).result();
+    assert_eq!(mtu(&node, "p"), 1300);
+
+    let portmap = json!({
+        "cniVersion": "1.0.0", "name": "net", "type": "wasmhook", "hooks": [{ "module": "identity" }],
+        "capabilities": { "portMappings": true },
+        "runtimeConfig": { "portMappings": [{ "hostPort": 8080, "containerPort": 80, "protocol": "tcp" }] },
+        "prevResult": result,
+        "delegate": { "type": "portmap", "capabilities": { "portMappings": true } },
+    });
+    let mapped = lab.call(&call("ADD", "p", &netns, &portmap)).result();
+    assert_eq!(mapped["ips"], result["ips"]);
+    let rules = rules();
+    assert!(rules.contains("--dport 8080") && rules.contains("10.8.0.2:80"), "{rules}");
+
+    lab.call(&call("DEL", "p", &netns, &portmap)).silent();
+    lab.call(&call("DEL", "p", &netns, &with_result(&config, &result))).silent();
+    assert!(!self::rules().contains("8080"));
+    assert_eq!((node.links(), node.leases("net")), (vec![], vec![]));
+}
+
+fn rules() -> String {
+    let output = std::process::Command::new("iptables-save").output().expect("iptables-save (package iptables)");
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+#[test]
+fn host_local_alone_can_be_wrapped() {
+    let (node, lab) = (Node::enter(), Lab::new("module"));
+    let ipam = json!({ "type": "host-local", "ipam": { "type": "host-local", "subnet": "10.7.0.0/24" } });
+    let config = wrapping(&ipam, &json!([{ "module": "identity" }]));
+    let netns = node.container("h");
+    let result = lab.call(&call("ADD", "h", &netns, &config)).result();
+    assert_eq!(result["ips"][0]["address"], "10.7.0.2/24");
+    assert_eq!(node.leases("net"), ["10.7.0.2"]);
+    lab.call(&call("DEL", "h", &netns, &config)).silent();
+    assert_eq!(node.leases("net"), [""; 0]);
+}
+
+#[test]
+fn a_denied_pod_gets_a_sentence_and_nothing_is_made() {
+    let (node, lab) = (Node::enter(), Lab::new("module"));
+    let rule = json!({ "podNamespace": "sandbox-*", "message": "sandboxes have no network; ask #platform" });
+    let config = wrapping(&bridge(), &json!([{ "module": "deny", "config": { "rules": [rule] } }]));
+    let netns = node.container("d");
+    let error = lab.call(&call("ADD", "d", &netns, &config).pod("sandbox-1", "web")).error();
+    assert_eq!(error.code, 100);
+    assert_eq!(error.msg, "pod sandbox-1/web may not join network net: sandboxes have no network; ask #platform");
+    assert_eq!((node.links(), node.leases("net")), (vec![], vec![]));
+
+    let error = lab.call(&call("ADD", "d", &netns, &config)).error();
+    assert_eq!(error.code, 101);
+    assert!(error.msg.contains("hook `deny`: the hook reports: which pod is it?"), "{error:?}");
+
+    let result = lab.call(&call("ADD", "d", &netns, &config).pod("shop", "web")).result();
+    lab.call(&call("DEL", "d", &netns, &with_result(&config, &result))).silent();
+    assert_eq!(node.leases("net"), [""; 0]);
+}
+
+#[test]
+fn a_fault_after_the_plugin_leaves_nothing_of_what_the_plugin_made() {
+    let (node, lab) = (Node::enter(), Lab::new("module"));
+    let fault = json!({ "when": "after", "delayMs": 20, "error": { "code": 11, "msg": "injected", "details": "on purpose" } });
+    let config = wrapping(&bridge(), &json!([{ "module": "fault", "grants": ["clock"], "config": fault }]));
+    let netns = node.container("f");
+    let answer = lab.call(&call("ADD", "f", &netns, &config));
+    let error = answer.error();
+    assert_eq!((error.code, error.msg.as_str(), error.details.as_str()), (11, "injected", "on purpose"));
+    assert!(answer.stderr.contains("injecting error 11 into f"), "{answer:?}");
+    assert_eq!((node.links(), node.leases("net")), (vec!["br0".to_owned()], vec![]));
+}
+
+#[test]
+fn a_fault_for_half_of_them_hits_the_same_ones_again() {
+    let lab = Lab::new("none");
+    let fault = json!({ "percent": 50, "seed": 7, "error": { "code": 11, "msg": "injected" } });
+    let config = json!({
+        "cniVersion": "1.0.0", "name": "net", "type": "wasmhook", "prevResult": { "cniVersion": "1.0.0" },
+        "hooks": [{ "module": "fault", "grants": ["clock"], "config": fault }],
+    });
+    let hits = || (0..20).map(|id| lab.call(&call("ADD", &format!("c{id}"), "/n", &config)).code).collect::<Vec<_>>();
+    let first = hits();
+    assert_eq!(first, hits());
+    assert!(first.contains(&Some(0)) && first.contains(&Some(1)), "{first:?}");
+}
+
+/// A plugin that does what no real one does.
+fn fake(lab: &Lab, script: &str) -> Call {
+    let path = lab.path().join("fake");
+    fs::write(&path, format!("#!/bin/sh\necho $CNI_COMMAND >> {}/verbs\n{script}\n", lab.path().display())).unwrap();
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+    let config = wrapping(&json!({ "type": "fake" }), &json!([{ "module": "identity" }]));
+    Call { path: lab.path().display().to_string(), ..Call::new("ADD", &config) }
+}
+
+#[test]
+fn a_delegate_that_fails_is_named_and_gets_its_del() {
+    for (script, code, msg) in [
+        ("[ $CNI_COMMAND = DEL ] || echo nonsense", 999, "delegate `fake`: ended well and printed no result: \"nonsense\""),
+        ("[ $CNI_COMMAND = DEL ] || kill -9 $$", 999, "delegate `fake`: netplugin failed with no error message: signal: SIGKILL"),
+        ("[ $CNI_COMMAND = DEL ] || { echo oops >&2; exit 3; }", 999, "delegate `fake`: netplugin failed: \"oops\""),
+        ("[ $CNI_COMMAND = DEL ] || { echo '{'; exit 3; }", 999, "delegate `fake`: netplugin failed but error parsing its diagnostic message \"{\""),
+        ("[ $CNI_COMMAND = DEL ] || echo '{\"code\":42,\"msg\":\"typed\"}'", 42, "typed"),
+        ("[ $CNI_COMMAND = DEL ] || { echo '{\"code\":42,\"msg\":\"typed\"}'; exit 1; }", 42, "typed"),
+    ] {
+        let lab = Lab::new("module");
+        let error = lab.call(&fake(&lab, script)).error();
+        assert_eq!((error.code, error.msg.starts_with(msg)), (code, true), "{script}: {error:?}");
+        assert_eq!(fs::read_to_string(lab.path().join("verbs")).unwrap(), "ADD\nDEL\n", "{script}");
+    }
+}
+
+#[test]
+fn a_delegate_that_is_not_there_or_no_name_is_an_error_before_any_effect() {
+    let lab = Lab::new("module");
+    let error = |plugin: &str| {
+        let config = wrapping(&json!({ "type": plugin }), &json!([{ "module": "identity" }]));
+        let error = lab.call(&Call::new("ADD", &config)).error();
+        (error.code, error.msg)
+    };
+    assert_eq!(error("gone"), (7, "failed to find plugin \"gone\" in path [/usr/lib/cni]".into()));
+    assert_eq!(error("../sh"), (7, "invalid plugin name: ../sh".into()));
+}
+
+#[test]
+fn a_delegate_gets_our_environment_and_its_words_reach_the_log() {
+    let lab = Lab::new("module");
+    let mut call = fake(&lab, "cat >/dev/null; echo $CNI_ARGS $CNI_IFNAME >&2; echo '{\"ips\":[]}'");
+    call.args = "A=1".into();
+    let answer = lab.call(&call);
+    assert_eq!(answer.result(), json!({ "ips": [], "cniVersion": "1.0.0" }));
+    assert!(answer.stderr.contains("A=1 eth0"), "{answer:?}");
+}
+
+#[test]
+fn a_delegate_dies_with_us() {
+    let lab = Lab::new("module");
+    let call = fake(&lab, &format!("echo $$ > {}/pid; exec sleep 60", lab.path().display()));
+    let mut child = lab.command(&call).spawn().unwrap();
+    std::io::Write::write_all(&mut child.stdin.take().unwrap(), call.stdin.as_bytes()).unwrap();
+    let pid = wait_for(|| fs::read_to_string(lab.path().join("pid")).ok().filter(|it| it.ends_with('\n')));
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let gone = || (!fs::exists(format!("/proc/{}/cwd", pid.trim())).unwrap_or(false)).then_some(());
+    wait_for(gone);
+}
+
+fn wait_for<T>(mut look: impl FnMut() -> Option<T>) -> T {
+    for _ in 0..500 {
+        if let Some(found) = look() {
+            return found;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(10));
+    }
+    panic!("waited five seconds in vain");
+}
