@@ -91,8 +91,9 @@ pub const GO_ON: &str = "(i32.const 1024)";
 /// `post`.
 #[must_use]
 pub fn verdict(case: u8, text: &str) -> (String, &'static str) {
-    let escaped: String = text.bytes().map(|byte| format!("\\{byte:02x}")).collect();
-    let length: String = u32::try_from(text.len()).unwrap_or(0).to_le_bytes().map(|it| format!("\\{it:02x}")).concat();
+    let escaped = text.bytes().map(|byte| format!("\\{byte:02x}")).collect::<Vec<_>>().concat();
+    let length: String =
+        u32::try_from(text.len()).unwrap_or(0).to_le_bytes().map(|it| format!("\\{it:02x}")).concat();
     let head = format!("\\00\\00\\00\\00\\{case:02x}\\00\\00\\00\\00\\10\\00\\00{length}");
     (format!(r#"(data (i32.const 2048) "{head}") (data (i32.const 4096) "{escaped}")"#), "(i32.const 2048)")
 }
@@ -101,17 +102,22 @@ pub fn verdict(case: u8, text: &str) -> (String, &'static str) {
 #[must_use]
 pub fn encode(module: &[u8], world: &str) -> Vec<u8> {
     let mut resolve = wit_parser::Resolve::default();
-    let (package, _) = resolve.push_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/../sdk/wit")).expect("the contract");
-    let world = match world.contains('{') {
-        true => {
-            let package = resolve.push_str("other.wit", world).expect("a world");
-            resolve.select_world(&[package], None).expect("one world")
-        }
-        false => resolve.select_world(&[package], Some(world)).expect("a world of the contract"),
+    let (package, _) =
+        resolve.push_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/../sdk/wit")).expect("the contract");
+    let world = if world.contains('{') {
+        let package = resolve.push_str("other.wit", world).expect("a world");
+        resolve.select_world(&[package], None).expect("one world")
+    } else {
+        resolve.select_world(&[package], Some(world)).expect("a world of the contract")
     };
     let mut module = module.to_vec();
-    wit_component::embed_component_metadata(&mut module, &resolve, world, wit_component::StringEncoding::UTF8)
-        .expect("metadata");
+    wit_component::embed_component_metadata(
+        &mut module,
+        &resolve,
+        world,
+        wit_component::StringEncoding::UTF8,
+    )
+    .expect("metadata");
     let encoder = wit_component::ComponentEncoder::default().validate(true);
     encoder.module(&module).expect("a module").encode().expect("a component")
 }

@@ -79,7 +79,11 @@ impl Answer {
         let document = self.document();
         let text = |key: &str| document[key].as_str().unwrap_or_default().to_owned();
         assert!(!text("cniVersion").is_empty(), "an error carries cniVersion: {self:?}");
-        CniError { code: document["code"].as_u64().unwrap_or_default(), msg: text("msg"), details: text("details") }
+        CniError {
+            code: document["code"].as_u64().unwrap_or_default(),
+            msg: text("msg"),
+            details: text("details"),
+        }
     }
 
     /// Success without a word, as DEL and CHECK have it.
@@ -118,10 +122,11 @@ impl Lab {
 
     /// Writes the node's settings anew.
     pub fn configure(&self, isolation: &str, compiler: &Path) {
+        let (modules, store, compiler) = (self.modules(), self.compiled(), compiler.display());
         let text = format!(
-            "modules = [{:?}]\ncompiled = {:?}\ncompiler = {compiler:?}\nisolation = {isolation:?}\n",
-            self.modules(),
-            self.compiled(),
+            "modules = ['{}']\ncompiled = '{}'\ncompiler = '{compiler}'\nisolation = '{isolation}'\n",
+            modules.display(),
+            store.display(),
         );
         fs::write(self.settings(), text).expect("settings");
     }

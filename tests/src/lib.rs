@@ -3,6 +3,8 @@
 //! Nothing here touches the machine: settings, modules and compiled modules live in a temporary directory,
 //! and whatever needs the kernel happens in namespaces that end with the test.
 
+#![allow(clippy::missing_panics_doc, clippy::must_use_candidate, reason = "panicking is how a test speaks")]
+
 mod guests;
 mod lab;
 mod node;

@@ -14,11 +14,11 @@ impl Node {
     pub fn enter() -> Self {
         unshare(CloneFlags::CLONE_NEWNET | CloneFlags::CLONE_NEWNS)
             .unwrap_or_else(|error| panic!("private namespaces need root: {error}"));
-        let none: Option<&str> = None;
-        mount(none, "/", none, MsFlags::MS_REC | MsFlags::MS_PRIVATE, none).expect("private mounts");
-        for directory in ["/run/netns", "/var/lib/cni"] {
-            fs::create_dir_all(directory).expect("mount point");
-            mount(Some("tmpfs"), directory, Some("tmpfs"), MsFlags::empty(), none).expect("tmpfs");
+        let nothing: Option<&str> = None;
+        mount(nothing, "/", nothing, MsFlags::MS_REC | MsFlags::MS_PRIVATE, nothing).expect("private mounts");
+        // Over directories that every machine has, so that not even a mount point is left behind.
+        for directory in ["/run", "/var/lib"] {
+            mount(Some("tmpfs"), directory, Some("tmpfs"), MsFlags::empty(), nothing).expect("tmpfs");
         }
         let node = Self(());
         node.ip("link set lo up");
@@ -50,7 +50,8 @@ impl Node {
     #[must_use]
     pub fn links(&self) -> Vec<String> {
         let text = self.ip("-o link show");
-        let name = |line: &str| line.split(": ").nth(1).map(|it| it.split('@').next().unwrap_or(it).to_owned());
+        let name =
+            |line: &str| line.split(": ").nth(1).map(|it| it.split('@').next().unwrap_or(it).to_owned());
         text.lines().filter_map(name).filter(|it| it != "lo").collect()
     }
 
@@ -58,9 +59,10 @@ impl Node {
     #[must_use]
     pub fn leases(&self, network: &str) -> Vec<String> {
         let directory = Path::new("/var/lib/cni/networks").join(network);
-        let entries = fs::read_dir(directory).map(|it| it.flatten().collect()).unwrap_or_else(|_| Vec::new());
-        let names = entries.iter().map(|it| it.file_name().to_string_lossy().into_owned());
-        let mut names: Vec<_> = names.filter(|it| it.starts_with(|char: char| char.is_ascii_digit())).collect();
+        let Ok(entries) = fs::read_dir(directory) else { return Vec::new() };
+        let names = entries.flatten().map(|it| it.file_name().to_string_lossy().into_owned());
+        let mut names: Vec<_> =
+            names.filter(|it| it.starts_with(|char: char| char.is_ascii_digit())).collect();
         names.sort();
         names
     }

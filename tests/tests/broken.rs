@@ -1,5 +1,7 @@
 //! Broken is not "deny": hooks that cannot be run, do not end, or say what can't be meant.
 
+#![allow(clippy::unwrap_used, clippy::must_use_candidate, reason = "panicking is how a test speaks")]
+
 use serde_json::{Value, json};
 use std::fs;
 use std::time::{Duration, Instant};
@@ -41,8 +43,16 @@ fn bad() -> Value {
 #[test]
 fn a_module_that_is_not_there() {
     let lab = Lab::new("module");
-    is(&add(&lab, &json!({ "module": "nowhere" })), 103, "hook `nowhere`: module not found: no nowhere.wasm in /");
-    is(&add(&lab, &json!({ "module": "/nowhere/x.wasm" })), 103, "hook `x`: module /nowhere/x.wasm is not there");
+    is(
+        &add(&lab, &json!({ "module": "nowhere" })),
+        103,
+        "hook `nowhere`: module not found: no nowhere.wasm in /",
+    );
+    is(
+        &add(&lab, &json!({ "module": "/nowhere/x.wasm" })),
+        103,
+        "hook `x`: module /nowhere/x.wasm is not there",
+    );
 }
 
 #[test]
@@ -64,7 +74,9 @@ fn a_module_that_cannot_be_read() {
 #[test]
 fn a_module_that_is_not_wasm() {
     for (bytes, start) in [(&b""[..], "nothing"), (b"#!/bin/sh", "23 21 2f 62")] {
-        each(bytes, &bad(), |error| is(error, 101, &format!("bad.wasm not WebAssembly: starts with {start}")));
+        each(bytes, &bad(), |error| {
+            is(error, 101, &format!("bad.wasm not WebAssembly: starts with {start}"))
+        });
     }
 }
 
@@ -82,7 +94,9 @@ fn a_truncated_module() {
 
 #[test]
 fn a_core_module() {
-    each(&wat::parse_str("(module)").unwrap(), &bad(), |error| is(error, 101, "a core module, not a component"));
+    each(&wat::parse_str("(module)").unwrap(), &bad(), |error| {
+        is(error, 101, "a core module, not a component")
+    });
 }
 
 #[test]
@@ -121,7 +135,9 @@ fn an_endless_loop_ends_with_its_processor_time() {
     let looping = component("", "(loop (br 0)) unreachable", GO_ON);
     let hook = json!({ "module": "bad", "limits": { "cpu": "100ms" } });
     let started = Instant::now();
-    each(&looping, &hook, |error| is(error, 101, "hook `bad`: cpu limit of 100ms reached (raise `limits.cpu`"));
+    each(&looping, &hook, |error| {
+        is(error, 101, "hook `bad`: cpu limit of 100ms reached (raise `limits.cpu`")
+    });
     assert!(started.elapsed() < Duration::from_secs(20));
 }
 
@@ -137,7 +153,8 @@ fn an_endless_loop_in_a_start_function_or_in_realloc_ends_too() {
 #[test]
 fn a_hook_that_waits_ends_with_its_wall_time() {
     let parts = r#"(import "wasmhook:host/clock@0.1.0" "sleep-ms" (func $sleep (param i32) (result i32)))"#;
-    let sleeping = component(parts, "(loop (drop (call $sleep (i32.const 60000))) (br 0)) unreachable", GO_ON);
+    let sleeping =
+        component(parts, "(loop (drop (call $sleep (i32.const 60000))) (br 0)) unreachable", GO_ON);
     let hook = json!({ "module": "bad", "grants": ["clock"], "limits": { "wall": "200ms" } });
     let started = Instant::now();
     each(&sleeping, &hook, |error| {
@@ -148,9 +165,15 @@ fn a_hook_that_waits_ends_with_its_wall_time() {
 
 #[test]
 fn a_memory_bomb_ends_with_its_memory() {
-    let bomb = component("", "(loop (br_if 0 (i32.ne (memory.grow (i32.const 16)) (i32.const -1)))) unreachable", GO_ON);
+    let bomb = component(
+        "",
+        "(loop (br_if 0 (i32.ne (memory.grow (i32.const 16)) (i32.const -1)))) unreachable",
+        GO_ON,
+    );
     let hook = json!({ "module": "bad", "limits": { "memory": "8MiB" } });
-    each(&bomb, &hook, |error| is(error, 101, "hook `bad`: memory limit of 8MiB reached (raise `limits.memory`)"));
+    each(&bomb, &hook, |error| {
+        is(error, 101, "hook `bad`: memory limit of 8MiB reached (raise `limits.memory`)")
+    });
 }
 
 #[test]
@@ -161,12 +184,18 @@ fn less_memory_than_a_module_starts_with() {
 
 #[test]
 fn a_trap_and_a_stack_overflow() {
-    each(&component("", "unreachable", GO_ON), &bad(), |error| is(error, 101, "hook `bad`: trap: wasm `unreachable`"));
+    each(&component("", "unreachable", GO_ON), &bad(), |error| {
+        is(error, 101, "hook `bad`: trap: wasm `unreachable`")
+    });
     each(&component("", GO_ON, "unreachable"), &bad(), |error| {
         is(error, 101, "hook `bad`: trap: wasm `unreachable`");
         assert_eq!(error.details, "hooks[0] in post; at fault: the module");
     });
-    let deep = component("(func $deep (param i32) (result i32) (call $deep (local.get 0)))", "(call $deep (local.get 0))", GO_ON);
+    let deep = component(
+        "(func $deep (param i32) (result i32) (call $deep (local.get 0)))",
+        "(call $deep (local.get 0))",
+        GO_ON,
+    );
     each(&deep, &bad(), |error| is(error, 101, "call stack exhausted"));
 }
 
@@ -174,7 +203,11 @@ fn a_trap_and_a_stack_overflow() {
 fn verdicts_that_cannot_be_meant() {
     for (case, text, msg) in [
         (1, "[]", "the configuration is no JSON object"),
-        (1, r#"{"cniVersion":"1.0.0","name":"other","type":"wasmhook"}"#, "changes `name`, which no hook may"),
+        (
+            1,
+            r#"{"cniVersion":"1.0.0","name":"other","type":"wasmhook"}"#,
+            "changes `name`, which no hook may",
+        ),
         (1, r#"{"cniVersion":"1.0.0","name":"net"}"#, "changes `type`, which no hook may"),
         (1, r#"{"prevResult":{}}"#, "the configuration holds `prevResult`"),
         (2, "nonsense", "the result is no JSON object"),
@@ -222,7 +255,10 @@ fn on_failure_decides_and_says_so_loudly() {
     };
     let answer = call("ADD", &json!({ "ADD": "ignore" }));
     assert_eq!(answer.result(), json!({ "cniVersion": "1.0.0", "ips": [] }));
-    assert!(answer.stderr.contains("ERROR: hook `bad`: trap: wasm `unreachable` instruction executed; ignored"), "{answer:?}");
+    assert!(
+        answer.stderr.contains("ERROR: hook `bad`: trap: wasm `unreachable` instruction executed; ignored"),
+        "{answer:?}"
+    );
     is(&call("CHECK", &json!({})).error(), 101, "hook `bad`: trap");
     call("DEL", &json!({})).silent();
     is(&call("DEL", &json!({ "DEL": "fail" })).error(), 101, "hook `bad`: trap");
@@ -234,7 +270,8 @@ fn a_pin_runs_nothing_else() {
     let zeros = "0".repeat(64);
     let error = add(&lab, &json!({ "module": "identity", "sha256": zeros }));
     is(&error, 103, &format!("and the conflist pins {zeros}"));
-    let inspected: Value = serde_json::from_str(&lab.ctl(&["inspect", "identity", "-o", "json"]).stdout).unwrap();
+    let inspected: Value =
+        serde_json::from_str(&lab.ctl(&["inspect", "identity", "-o", "json"]).stdout).unwrap();
     let pinned = json!({ "module": "identity", "sha256": inspected["sha256"] });
     let _ = lab.call(&Call::new("ADD", &chained(&pinned))).result();
 }
@@ -248,6 +285,9 @@ fn a_guest_cannot_write_control_characters_into_the_log() {
         let lab = Lab::new(isolation);
         lab.install("bad", &component(parts, pre, GO_ON));
         let answer = lab.call(&Call::new("ADD", &chained(&bad())));
-        assert!(answer.stderr.contains(r"ERROR: one\ntwo\u{1b}[31m hook=bad phase=pre verb=ADD container_id=c1"), "{answer:?}");
+        assert!(
+            answer.stderr.contains(r"ERROR: one\ntwo\u{1b}[31m hook=bad phase=pre verb=ADD container_id=c1"),
+            "{answer:?}"
+        );
     }
 }

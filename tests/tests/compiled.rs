@@ -1,5 +1,7 @@
 //! Compiled modules on disk: made once, found fast, and never run when anybody else could have written them.
 
+#![allow(clippy::unwrap_used, clippy::must_use_candidate, reason = "panicking is how a test speaks")]
+
 use serde_json::{Value, json};
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, chown};
@@ -22,7 +24,11 @@ fn add(lab: &Lab) -> Answer {
 fn counting_compiler(lab: &Lab, before: &str) -> PathBuf {
     let path = lab.path().join("compiler");
     let (count, real) = (lab.path().join("count"), dist("wasmhookctl"));
-    fs::write(&path, format!("#!/bin/sh\necho x >> {}\n{before}\nexec {} \"$@\"\n", count.display(), real.display())).unwrap();
+    fs::write(
+        &path,
+        format!("#!/bin/sh\necho x >> {}\n{before}\nexec {} \"$@\"\n", count.display(), real.display()),
+    )
+    .unwrap();
     fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
     lab.configure("module", &path);
     path
@@ -75,7 +81,9 @@ fn a_damaged_or_foreign_artifact_is_compiled_again_and_nobody_notices() {
             fs::write(&artifact, other).unwrap();
         }),
         ("somebody else's", &|| chown(&artifact, Some(65534), None).unwrap()),
-        ("writable for a group", &|| fs::set_permissions(&artifact, fs::Permissions::from_mode(0o620)).unwrap()),
+        ("writable for a group", &|| {
+            fs::set_permissions(&artifact, fs::Permissions::from_mode(0o620)).unwrap();
+        }),
     ];
     for (number, (name, damage)) in damages.into_iter().enumerate() {
         damage();
@@ -132,7 +140,12 @@ fn a_del_never_waits_for_a_compiler() {
     counting_compiler(&lab, "");
     let answer = lab.call(&Call::new("DEL", &config()));
     answer.silent();
-    assert!(answer.stderr.contains("is not compiled, and DEL does not wait for a compiler: run `wasmhookctl compile"), "{answer:?}");
+    assert!(
+        answer
+            .stderr
+            .contains("is not compiled, and DEL does not wait for a compiler: run `wasmhookctl compile"),
+        "{answer:?}"
+    );
     assert_eq!(count(&lab), 0);
 }
 

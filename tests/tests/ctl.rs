@@ -1,5 +1,7 @@
 //! `wasmhookctl`, as a person and as a program uses it.
 
+#![allow(clippy::unwrap_used, clippy::must_use_candidate, reason = "panicking is how a test speaks")]
+
 use serde_json::{Value, json};
 use std::fs;
 use wasmhook_tests::{GO_ON, Lab, component, dist};
@@ -23,9 +25,10 @@ fn inspect_tells_what_a_module_needs_and_runs_nothing() {
     assert_eq!(report["grants"], json!(["carry"]));
     assert_eq!(report["compiled"], false);
     assert_eq!(report["bytes"], fs::metadata(dist("hooks/mtu.wasm")).unwrap().len());
-    let names: Vec<_> = report["imports"].as_array().unwrap().iter().map(|it| it["name"].as_str().unwrap()).collect();
+    let names: Vec<_> =
+        report["imports"].as_array().unwrap().iter().map(|it| it["name"].as_str().unwrap()).collect();
     assert_eq!(names, ["wasmhook:host/carry@0.1.0", "wasmhook:host/log@0.1.0"]);
-    lab.ctl(&["compile", "mtu"]);
+    let _ = lab.ctl(&["compile", "mtu"]);
     assert_eq!(json_of(&lab, &["inspect", "mtu"])["compiled"], true);
 }
 
@@ -48,11 +51,17 @@ fn try_shows_the_verdict_and_what_it_changes() {
     let answer = lab.ctl(&arguments);
     assert_eq!(answer.code, Some(0), "{answer:?}");
     assert!(answer.stdout.starts_with("pre  rewrite  "), "{answer:?}");
-    assert!(answer.stdout.contains("-   \"mtu\": 1500") && answer.stdout.contains("+   \"mtu\": 1400"), "{answer:?}");
+    assert!(
+        answer.stdout.contains("-   \"mtu\": 1500") && answer.stdout.contains("+   \"mtu\": 1400"),
+        "{answer:?}"
+    );
     assert!(!answer.stdout.contains('\x1b'), "no colours in a pipe: {answer:?}");
     let report = json_of(&lab, &arguments);
     let pre = &report["phases"][0];
-    assert_eq!((&pre["verdict"], &pre["value"]["mtu"], &pre["carry"]), (&json!("rewrite"), &json!(1400), &json!({ "was": 1500 })));
+    assert_eq!(
+        (&pre["verdict"], &pre["value"]["mtu"], &pre["carry"]),
+        (&json!("rewrite"), &json!(1400), &json!({ "was": 1500 }))
+    );
     assert!(pre["memory_bytes"].as_u64() > Some(60_000) && pre["milliseconds"].as_f64() > Some(0.0), "{pre}");
 }
 
@@ -76,7 +85,11 @@ fn try_says_how_a_hook_is_broken() {
     let answer = lab.ctl(&["try", "bad", "--limit", "cpu=50ms"]);
     assert_eq!(answer.code, Some(1), "{answer:?}");
     assert!(answer.stdout.starts_with("pre  broken  hook `bad`: cpu limit of 50ms reached"), "{answer:?}");
-    for arguments in [&["try", "bad", "--verb", "FROB"][..], &["try", "bad", "--limit", "cpu"], &["try", "bad", "--hook-config", "{"]] {
+    for arguments in [
+        &["try", "bad", "--verb", "FROB"][..],
+        &["try", "bad", "--limit", "cpu"],
+        &["try", "bad", "--hook-config", "{"],
+    ] {
         let answer = lab.ctl(arguments);
         assert_eq!((answer.code, answer.stderr.starts_with("error: --")), (Some(2), true), "{answer:?}");
     }
@@ -93,7 +106,7 @@ fn try_needs_neither_root_nor_a_writable_place() {
 #[test]
 fn validate_reports_every_mistake_with_its_path() {
     let lab = Lab::new("module");
-    lab.ctl(&["compile", "--all"]);
+    let _ = lab.ctl(&["compile", "--all"]);
     let conflist = json!({
         "cniVersion": "9.9.9", "name": "",
         "plugins": [
@@ -130,21 +143,31 @@ fn validate_reports_every_mistake_with_its_path() {
 #[test]
 fn validate_is_content_with_what_is_right() {
     let lab = Lab::new("module");
-    lab.ctl(&["compile", "--all"]);
+    let _ = lab.ctl(&["compile", "--all"]);
     let conflist = json!({
         "cniVersion": "1.0.0", "name": "net",
         "plugins": [{ "type": "wasmhook", "delegate": { "type": "bridge" }, "hooks": [{ "module": "identity" }] }],
     });
-    let answer = lab.ctl(&["validate", &write(&lab, "net.conflist", &conflist), "--cni-path", "/usr/lib/cni"]);
+    let answer =
+        lab.ctl(&["validate", &write(&lab, "net.conflist", &conflist), "--cni-path", "/usr/lib/cni"]);
     assert_eq!((answer.code, answer.stdout.starts_with("✓ ")), (Some(0), true), "{answer:?}");
     let answer = lab.ctl(&["validate", "/nowhere.conflist"]);
-    assert_eq!((answer.code, answer.stderr.as_str()), (Some(2), "error: /nowhere.conflist: No such file or directory (os error 2)\n"));
+    assert_eq!(
+        (answer.code, answer.stderr.as_str()),
+        (Some(2), "error: /nowhere.conflist: No such file or directory (os error 2)\n")
+    );
 }
 
 #[test]
 fn help_teaches_and_fits_80_columns() {
     let lab = Lab::new("module");
-    for arguments in [&["--help"][..], &["compile", "--help"], &["inspect", "--help"], &["try", "--help"], &["validate", "--help"]] {
+    for arguments in [
+        &["--help"][..],
+        &["compile", "--help"],
+        &["inspect", "--help"],
+        &["try", "--help"],
+        &["validate", "--help"],
+    ] {
         let answer = lab.ctl(arguments);
         assert_eq!(answer.code, Some(0));
         assert!(answer.stdout.contains("Usage: wasmhookctl"), "{answer:?}");

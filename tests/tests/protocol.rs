@@ -1,5 +1,7 @@
 //! What a runtime sees of us, without a network.
 
+#![allow(clippy::unwrap_used, clippy::must_use_candidate, reason = "panicking is how a test speaks")]
+
 use serde_json::{Value, json};
 use wasmhook_tests::{Answer, Call, Lab};
 
@@ -57,7 +59,9 @@ fn numbers_and_unknown_keys_come_back_as_they_were() {
     let lab = Lab::new("module");
     let mut call = Call::new("ADD", &identity());
     let result = r#"{"cniVersion":"1.0.0","z":12345678901234567890123,"a":[1.50,1e3],"ips":[]}"#;
-    call.stdin = format!(r#"{{"cniVersion":"1.0.0","name":"n","type":"wasmhook","hooks":[{{"module":"identity"}}],"prevResult":{result}}}"#);
+    call.stdin = format!(
+        r#"{{"cniVersion":"1.0.0","name":"n","type":"wasmhook","hooks":[{{"module":"identity"}}],"prevResult":{result}}}"#
+    );
     let answer = lab.call(&call);
     assert_eq!((answer.code, answer.stdout.trim_end()), (Some(0), result), "{answer:?}");
 }
@@ -66,7 +70,10 @@ fn numbers_and_unknown_keys_come_back_as_they_were() {
 fn a_result_without_version_gets_the_configurations() {
     let mut config = identity();
     config["prevResult"] = json!({ "ips": [] });
-    assert_eq!(Lab::new("none").call(&Call::new("ADD", &config)).result(), json!({ "cniVersion": "1.0.0", "ips": [] }));
+    assert_eq!(
+        Lab::new("none").call(&Call::new("ADD", &config)).result(),
+        json!({ "cniVersion": "1.0.0", "ips": [] })
+    );
 }
 
 #[test]
@@ -79,7 +86,11 @@ fn what_a_runtime_gets_wrong_is_named() {
         (error.code, error.msg)
     };
     let empty = error(&|call| call.stdin.clear());
-    assert_eq!((empty.0, empty.1.starts_with("error unmarshall network config: EOF")), (6, true), "{empty:?}");
+    assert_eq!(
+        (empty.0, empty.1.starts_with("error unmarshall network config: EOF")),
+        (6, true),
+        "{empty:?}"
+    );
     let garbage = error(&|call| call.stdin = "]".into());
     assert_eq!((garbage.0, garbage.1.starts_with("error unmarshall network config: ")), (6, true));
     assert_eq!(error(&|call| call.stdin = "{}".into()), (7, "missing network name".into()));

@@ -1,5 +1,7 @@
 //! Around Debian's real plugins, in private namespaces.
 
+#![allow(clippy::unwrap_used, clippy::must_use_candidate, reason = "panicking is how a test speaks")]
+
 use serde_json::{Value, json};
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -91,7 +93,8 @@ fn ptp_and_portmap_chained_after_us_work_as_without_us() {
 }
 
 fn rules() -> String {
-    let output = std::process::Command::new("iptables-save").output().expect("iptables-save (package iptables)");
+    let output =
+        std::process::Command::new("iptables-save").output().expect("iptables-save (package iptables)");
     String::from_utf8_lossy(&output.stdout).into_owned()
 }
 
@@ -116,7 +119,10 @@ fn a_denied_pod_gets_a_sentence_and_nothing_is_made() {
     let netns = node.container("d");
     let error = lab.call(&call("ADD", "d", &netns, &config).pod("sandbox-1", "web")).error();
     assert_eq!(error.code, 100);
-    assert_eq!(error.msg, "pod sandbox-1/web may not join network net: sandboxes have no network; ask #platform");
+    assert_eq!(
+        error.msg,
+        "pod sandbox-1/web may not join network net: sandboxes have no network; ask #platform"
+    );
     assert_eq!((node.links(), node.leases("net")), (vec![], vec![]));
 
     let error = lab.call(&call("ADD", "d", &netns, &config)).error();
@@ -149,7 +155,9 @@ fn a_fault_for_half_of_them_hits_the_same_ones_again() {
         "cniVersion": "1.0.0", "name": "net", "type": "wasmhook", "prevResult": { "cniVersion": "1.0.0" },
         "hooks": [{ "module": "fault", "grants": ["clock"], "config": fault }],
     });
-    let hits = || (0..20).map(|id| lab.call(&call("ADD", &format!("c{id}"), "/n", &config)).code).collect::<Vec<_>>();
+    let hits = || {
+        (0..20).map(|id| lab.call(&call("ADD", &format!("c{id}"), "/n", &config)).code).collect::<Vec<_>>()
+    };
     let first = hits();
     assert_eq!(first, hits());
     assert!(first.contains(&Some(0)) && first.contains(&Some(1)), "{first:?}");
@@ -158,7 +166,8 @@ fn a_fault_for_half_of_them_hits_the_same_ones_again() {
 /// A plugin that does what no real one does.
 fn fake(lab: &Lab, script: &str) -> Call {
     let path = lab.path().join("fake");
-    fs::write(&path, format!("#!/bin/sh\necho $CNI_COMMAND >> {}/verbs\n{script}\n", lab.path().display())).unwrap();
+    fs::write(&path, format!("#!/bin/sh\necho $CNI_COMMAND >> {}/verbs\n{script}\n", lab.path().display()))
+        .unwrap();
     fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
     let config = wrapping(&json!({ "type": "fake" }), &json!([{ "module": "identity" }]));
     Call { path: lab.path().display().to_string(), ..Call::new("ADD", &config) }
@@ -167,10 +176,26 @@ fn fake(lab: &Lab, script: &str) -> Call {
 #[test]
 fn a_delegate_that_fails_is_named_and_gets_its_del() {
     for (script, code, msg) in [
-        ("[ $CNI_COMMAND = DEL ] || echo nonsense", 999, "delegate `fake`: ended well and printed no result: \"nonsense\""),
-        ("[ $CNI_COMMAND = DEL ] || kill -9 $$", 999, "delegate `fake`: netplugin failed with no error message: signal: SIGKILL"),
-        ("[ $CNI_COMMAND = DEL ] || { echo oops >&2; exit 3; }", 999, "delegate `fake`: netplugin failed: \"oops\""),
-        ("[ $CNI_COMMAND = DEL ] || { echo '{'; exit 3; }", 999, "delegate `fake`: netplugin failed but error parsing its diagnostic message \"{\""),
+        (
+            "[ $CNI_COMMAND = DEL ] || echo nonsense",
+            999,
+            "delegate `fake`: ended well and printed no result: \"nonsense\"",
+        ),
+        (
+            "[ $CNI_COMMAND = DEL ] || kill -9 $$",
+            999,
+            "delegate `fake`: netplugin failed with no error message: signal: SIGKILL",
+        ),
+        (
+            "[ $CNI_COMMAND = DEL ] || { echo oops >&2; exit 3; }",
+            999,
+            "delegate `fake`: netplugin failed: \"oops\"",
+        ),
+        (
+            "[ $CNI_COMMAND = DEL ] || { echo '{'; exit 3; }",
+            999,
+            "delegate `fake`: netplugin failed but error parsing its diagnostic message \"{\"",
+        ),
         ("[ $CNI_COMMAND = DEL ] || echo '{\"code\":42,\"msg\":\"typed\"}'", 42, "typed"),
         ("[ $CNI_COMMAND = DEL ] || { echo '{\"code\":42,\"msg\":\"typed\"}'; exit 1; }", 42, "typed"),
     ] {

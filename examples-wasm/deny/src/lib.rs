@@ -67,7 +67,8 @@ impl Hook for Deny {
             };
         };
         let matches = |rule: &&Rule| {
-            WildMatch::new(&rule.pod_namespace).matches(namespace) && WildMatch::new(&rule.pod_name).matches(name)
+            WildMatch::new(&rule.pod_namespace).matches(namespace)
+                && WildMatch::new(&rule.pod_name).matches(name)
         };
         Ok(match settings.rules.iter().find(matches) {
             None => Pre::Proceed,
@@ -103,7 +104,10 @@ mod tests {
     #[test]
     fn a_pod_that_matches_is_refused_in_a_sentence() {
         let Ok(Pre::Deny(error)) = pre(Some("sandbox-1"), RULES) else { panic!("not denied") };
-        assert_eq!((error.code, error.msg.as_str()), (100, "pod sandbox-1/web may not join network net: no network"));
+        assert_eq!(
+            (error.code, error.msg.as_str()),
+            (100, "pod sandbox-1/web may not join network net: no network")
+        );
     }
 
     #[test]

@@ -71,7 +71,11 @@ impl Compile {
                         time => format!("{time} ms"),
                     };
                     let (name, sizes) = (row.module.display(), (size(row.bytes), size(row.compiled_bytes)));
-                    writeln!(out, "{GOOD}✓{GOOD:#} {name}  {FAINT}{} → {}, {took}{FAINT:#}", sizes.0, sizes.1)?;
+                    writeln!(
+                        out,
+                        "{GOOD}✓{GOOD:#} {name}  {FAINT}{} → {}, {took}{FAINT:#}",
+                        sizes.0, sizes.1
+                    )?;
                 }
                 if rows.is_empty() && self.all {
                     let places: Vec<_> = settings.modules.iter().map(|it| it.display().to_string()).collect();
@@ -131,7 +135,13 @@ fn compile(store: &Compiled, module: &Path) -> Result<Row, Failure> {
     };
     let compiled_bytes =
         file.metadata().map_err(|source| Failure::File { path: module.into(), source })?.len();
-    Ok(Row { module: module.into(), sha256: digest.to_string(), bytes: bytes.len() as u64, compiled_bytes, milliseconds })
+    Ok(Row {
+        module: module.into(),
+        sha256: digest.to_string(),
+        bytes: bytes.len() as u64,
+        compiled_bytes,
+        milliseconds,
+    })
 }
 
 pub(crate) fn machine_code(module: &Path, bytes: &[u8]) -> Result<Vec<u8>, Failure> {

@@ -81,19 +81,25 @@ fn text(out: &mut dyn Write, report: &Report) -> std::io::Result<()> {
     row(out, "Module", &report.module.display().to_string())?;
     row(out, "Size", &size(report.bytes))?;
     row(out, "SHA-256", &report.sha256)?;
-    let world = if report.hook { "wasmhook:hook/hook@0.1.0" } else { "none of ours: it exports no wasmhook:hook/handler@0.1.0" };
+    let world = if report.hook {
+        "wasmhook:hook/hook@0.1.0"
+    } else {
+        "none of ours: it exports no wasmhook:hook/handler@0.1.0"
+    };
     row(out, "World", world)?;
     row(out, "Exports", &report.exports.join(", "))?;
     let mut label = "Imports";
     for import in &report.imports {
-        let grant = import.grant.as_ref().map(|it| format!("  {FAINT}needs grant{FAINT:#} {it}")).unwrap_or_default();
+        let grant =
+            import.grant.as_ref().map(|it| format!("  {FAINT}needs grant{FAINT:#} {it}")).unwrap_or_default();
         row(out, label, &format!("{}  {FAINT}{}{FAINT:#}{grant}", import.name, import.functions.join(", ")))?;
         label = "";
     }
     if report.imports.is_empty() {
         row(out, label, "nothing")?;
     }
-    let grants = if report.grants.is_empty() { "none".to_owned() } else { format!("\"grants\": {:?}", report.grants) };
+    let grants =
+        if report.grants.is_empty() { "none".to_owned() } else { format!("\"grants\": {:?}", report.grants) };
     row(out, "Grants", &grants)?;
     if !report.unknown.is_empty() {
         row(out, "Unknown", &format!("{}: not offered here, so it cannot run", report.unknown.join(", ")))?;

@@ -96,11 +96,16 @@ impl Try {
         let bytes = crate::read(&path)?;
         let asked = self.asked()?;
         let verb: Verb = asked.verb.as_deref().unwrap_or("ADD").parse().map_err(|()| {
-            Failure::Value("--verb", format!("{:?}: write ADD, DEL or CHECK", asked.verb.as_deref().unwrap_or("")))
+            Failure::Value(
+                "--verb",
+                format!("{:?}: write ADD, DEL or CHECK", asked.verb.as_deref().unwrap_or("")),
+            )
         })?;
-        let (hook, request, outcome) = (self.hook(&path, &bytes, &asked)?, request(verb, &asked), self.outcome(&asked)?);
+        let (hook, request, outcome) =
+            (self.hook(&path, &bytes, &asked)?, request(verb, &asked), self.outcome(&asked)?);
         // The same way as on a node: in a child, its log on stderr.
-        let settings = Settings { isolation: Room::Module, log: Level::Debug.min(settings.log), ..settings.clone() };
+        let settings =
+            Settings { isolation: Room::Module, log: Level::Debug.min(settings.log), ..settings.clone() };
         log_to_stderr(settings.log);
         let guests = Guests::new(&settings);
         let artifact = artifact(&path, &bytes)?;
@@ -140,7 +145,8 @@ impl Try {
             });
         }
         if let Some(args) = &self.args {
-            let args = wasmhook_cni::Args::parse(args).map_err(|error| Failure::Value("--args", error.to_string()))?;
+            let args = wasmhook_cni::Args::parse(args)
+                .map_err(|error| Failure::Value("--args", error.to_string()))?;
             asked.args = Some(args.pairs().iter().cloned().collect());
         }
         Ok(asked)
@@ -148,7 +154,8 @@ impl Try {
 
     /// The hook as it would stand in a conflist, with every grant that it imports.
     fn hook(&self, path: &Path, bytes: &[u8], asked: &Asked) -> Result<HookSpec, Failure> {
-        let inspection = wasmhook_wasm::inspect(bytes).map_err(|source| Failure::Module { path: path.into(), source })?;
+        let inspection =
+            wasmhook_wasm::inspect(bytes).map_err(|source| Failure::Module { path: path.into(), source })?;
         let grants: Vec<_> = inspection.imports.iter().filter_map(|it| it.interface.clone()).collect();
         let grants: Vec<_> = grants.into_iter().filter(|it| wasmhook_host::interface(it).is_some()).collect();
         let mut limits = serde_json::Map::new();
@@ -176,9 +183,9 @@ impl Try {
             return Ok(asked.result.as_ref().map(|it| Ok(it.to_string())));
         };
         let (code, msg) = error.split_once(':').unwrap_or((error, "the plugin failed"));
-        let code = code
-            .parse()
-            .map_err(|_| Failure::Value("--error", format!("{error:?}: write CODE or CODE:MESSAGE, such as 11:busy")))?;
+        let code = code.parse().map_err(|_| {
+            Failure::Value("--error", format!("{error:?}: write CODE or CODE:MESSAGE, such as 11:busy"))
+        })?;
         Ok(Some(Err(CniError { code, msg: msg.to_owned(), details: String::new() })))
     }
 }
@@ -214,9 +221,14 @@ fn request(verb: Verb, asked: &Asked) -> Request {
 fn artifact(path: &Path, bytes: &[u8]) -> Result<File, Failure> {
     let code = compile::machine_code(path, bytes)?;
     let mut file = File::from(
-        nix::sys::memfd::memfd_create("wasmhook-try", nix::sys::memfd::MFdFlags::MFD_CLOEXEC).map_err(io::Error::from)?,
+        nix::sys::memfd::memfd_create("wasmhook-try", nix::sys::memfd::MFdFlags::MFD_CLOEXEC)
+            .map_err(io::Error::from)?,
     );
-    Compiled::new(Path::new("/"), wasmhook_wasm::build_id()).write_to(&mut file, &Digest::of(bytes), &code)?;
+    Compiled::new(Path::new("/"), wasmhook_wasm::build_id()).write_to(
+        &mut file,
+        &Digest::of(bytes),
+        &code,
+    )?;
     Ok(file)
 }
 
@@ -226,7 +238,12 @@ fn json_file<T: serde::de::DeserializeOwned>(path: &Path) -> Result<T, Failure> 
 }
 
 impl PhaseReport {
-    fn new(phase: &'static str, visited: Result<Visited, HookFailure>, config: &str, got: Option<&Outcome>) -> Self {
+    fn new(
+        phase: &'static str,
+        visited: Result<Visited, HookFailure>,
+        config: &str,
+        got: Option<&Outcome>,
+    ) -> Self {
         let mut report = Self {
             phase,
             verdict: None,

@@ -46,7 +46,8 @@ impl Validate {
             path: self.conflist.clone(),
             what: format!("not a JSON object: {error}"),
         })?;
-        let mut check = Check { settings, cni_path: &self.cni_path, errors: Vec::new(), warnings: Vec::new() };
+        let mut check =
+            Check { settings, cni_path: &self.cni_path, errors: Vec::new(), warnings: Vec::new() };
         check.document(&document);
         let Check { errors, warnings, .. } = check;
         let valid = errors.is_empty();
@@ -105,7 +106,8 @@ impl Check<'_> {
             self.error(&format!("{at}{}", problem.path), problem.message);
         }
         for key in Entry::stray_keys(config) {
-            let message = "read by nobody: a wrapped plugin gets `delegate`'s own keys; move it there, or take it out";
+            let message =
+                "read by nobody: a wrapped plugin gets `delegate`'s own keys; move it there, or take it out";
             self.warning(&format!("{at}{key}"), message.into());
         }
         let delegate = entry.delegate.as_ref().and_then(|it| it.read::<String>("type").ok().flatten());
@@ -128,14 +130,17 @@ impl Check<'_> {
         };
         let (path, bytes) = match found.and_then(read) {
             Ok(module) => module,
-            Err(what) => return self.error(&format!("{at}.module"), format!("{what}; install the module there")),
+            Err(what) => {
+                return self.error(&format!("{at}.module"), format!("{what}; install the module there"));
+            }
         };
         let digest = Digest::of(&bytes);
         if let Some(pin) = hook.pin.filter(|it| *it != digest) {
             self.error(&format!("{at}.sha256"), format!("pins {pin}, and {} has {digest}", path.display()));
         }
         if modules.store().find_digest(&digest).is_none() {
-            let message = format!("not compiled, so the first pod waits; run `wasmhookctl compile {}`", path.display());
+            let message =
+                format!("not compiled, so the first pod waits; run `wasmhookctl compile {}`", path.display());
             self.warning(&format!("{at}.module"), message);
         }
         self.imports(hook, at, &path, &bytes);
@@ -161,14 +166,18 @@ impl Check<'_> {
                 Some(interface) => {
                     used.push(interface.name);
                     if !hook.grants.iter().any(|it| it == interface.name) {
-                        let message = format!("the module imports `{}`: add grant {:?}", import.name, interface.name);
+                        let message =
+                            format!("the module imports `{}`: add grant {:?}", import.name, interface.name);
                         self.error(&format!("{at}.grants"), message);
                     }
                 }
             }
         }
         for grant in hook.grants.iter().filter(|it| !used.contains(&it.as_str())) {
-            self.warning(&format!("{at}.grants"), format!("{grant:?} is granted and not imported; take it out"));
+            self.warning(
+                &format!("{at}.grants"),
+                format!("{grant:?} is granted and not imported; take it out"),
+            );
         }
     }
 

@@ -16,7 +16,10 @@ struct Set {
 fn set(visit: &mut Visit, input: Value) -> Result<Value, Failure> {
     let Set { json } = parameters(input)?;
     if json.len() > LONGEST {
-        return Err(Failure::new("budget", format!("{} bytes to carry, and {LONGEST} are allowed", json.len())));
+        return Err(Failure::new(
+            "budget",
+            format!("{} bytes to carry, and {LONGEST} are allowed", json.len()),
+        ));
     }
     if let Err(error) = serde_json::from_str::<&RawValue>(&json) {
         return Err(Failure::new("invalid", format!("what is carried is not JSON: {error}")));
@@ -33,7 +36,8 @@ mod tests {
     #[test]
     fn the_last_one_counts_and_must_be_json_of_some_size() {
         let mut visit = visit();
-        let mut carry = |json: &str| set(&mut visit, serde_json::json!({ "json": json })).map_err(|it| it.code);
+        let mut carry =
+            |json: &str| set(&mut visit, serde_json::json!({ "json": json })).map_err(|it| it.code);
         assert_eq!(carry("{\"was\":1500}"), Ok(Value::Null));
         assert_eq!(carry("1"), Ok(Value::Null));
         assert_eq!(carry("{"), Err("invalid"));

@@ -109,7 +109,8 @@ mod tests {
                 contract.push(format!("{interface}.{function}"));
             }
         }
-        let table = INTERFACES.iter().flat_map(|it| it.functions.iter().map(|(f, _)| format!("{}.{f}", it.name)));
+        let table =
+            INTERFACES.iter().flat_map(|it| it.functions.iter().map(|(f, _)| format!("{}.{f}", it.name)));
         assert_eq!(contract, table.collect::<Vec<_>>());
     }
 

@@ -1,8 +1,8 @@
 use crate::delegate::{self, Delegate};
 use crate::entry::Entry;
 use crate::error::Error;
-use crate::pipeline::Pipeline;
 use crate::log::log_to_stderr;
+use crate::pipeline::Pipeline;
 use crate::settings::Settings;
 use crate::visit::Guests;
 use serde_json::{json, value::RawValue};
@@ -37,7 +37,8 @@ pub fn run(caller: &mut Caller<'_>) -> u8 {
             (serde_json::to_string(&error).ok(), 1)
         }
     };
-    let printed = document.map_or(Ok(()), |it| writeln!(caller.stdout, "{it}")).and_then(|()| caller.stdout.flush());
+    let printed =
+        document.map_or(Ok(()), |it| writeln!(caller.stdout, "{it}")).and_then(|()| caller.stdout.flush());
     if let Err(error) = printed {
         let _ = writeln!(caller.stderr, "wasmhook: stdout: {error}");
         return 1;
@@ -108,7 +109,8 @@ fn serve(
     if matches!(verb, Verb::Gc | Verb::Status) {
         return Ok(None);
     }
-    let args = Args::parse(&environment.args).or_else(|error| if forgiving { Ok(Args::default()) } else { Err(error) })?;
+    let args = Args::parse(&environment.args)
+        .or_else(|error| if forgiving { Ok(Args::default()) } else { Err(error) })?;
     let prev_result: Option<Box<RawValue>> =
         config.remove("prevResult").filter(|prev_result| prev_result.get() != "null");
     if verb == Verb::Check && prev_result.is_none() {
@@ -130,8 +132,18 @@ fn serve(
     let guests = Guests::new(&settings);
     let seats = entry.hooks.iter().map(|_| Default::default()).collect();
     let pipeline = Pipeline {
-        environment, args, network, version, entry: &entry, guests: &guests, delegate, config, prev_result,
-        stderr, seats, del_refused: None,
+        environment,
+        args,
+        network,
+        version,
+        entry: &entry,
+        guests: &guests,
+        delegate,
+        config,
+        prev_result,
+        stderr,
+        seats,
+        del_refused: None,
     };
     let result = pipeline.run()?;
     Ok(result.filter(|_| verb == Verb::Add))

@@ -36,7 +36,9 @@ pub enum DelegateError {
     Silent { plugin: String, status: String },
     #[error("delegate `{plugin}`: netplugin failed: {stderr:?}")]
     Stderr { plugin: String, stderr: String },
-    #[error("delegate `{plugin}`: netplugin failed but error parsing its diagnostic message {said:?}: {source}")]
+    #[error(
+        "delegate `{plugin}`: netplugin failed but error parsing its diagnostic message {said:?}: {source}"
+    )]
     Diagnostic { plugin: String, said: String, source: serde_json::Error },
     #[error("delegate `{plugin}`: ended well and printed no result: {said:?}: {source}")]
     Garbage { plugin: String, said: String, source: serde_json::Error },
@@ -49,10 +51,10 @@ pub fn find_plugin(plugin: &str, path: &str) -> Result<PathBuf, DelegateError> {
     }
     let directories: Vec<_> = path.split(':').filter(|it| !it.is_empty()).collect();
     let candidates = directories.iter().map(|directory| Path::new(directory).join(plugin));
-    candidates.into_iter().find(|candidate| candidate.is_file()).ok_or_else(|| DelegateError::NotFound {
-        plugin: plugin.into(),
-        path: directories.join(" "),
-    })
+    candidates
+        .into_iter()
+        .find(|candidate| candidate.is_file())
+        .ok_or_else(|| DelegateError::NotFound { plugin: plugin.into(), path: directories.join(" ") })
 }
 
 /// What a wrapped delegate gets: its own object, and from the entry what belongs to the call. `prevResult` is put
@@ -182,7 +184,8 @@ mod tests {
         let entry = r#"{"name":"n","cniVersion":"1.0.0","type":"wasmhook","hooks":[],"mtu":1,"args":{"cni":{"ips":[]}},
             "cni.dev/attachments":[],"prevResult":{},"capabilities":{"mac":true,"ips":true},"runtimeConfig":{"mac":"m","ips":["i"]}}"#;
         let entry = PluginConfig::parse(entry).unwrap();
-        let delegate = r#"{"type":"bridge","name":"mine","capabilities":{"mac":true},"big":12345678901234567890123}"#;
+        let delegate =
+            r#"{"type":"bridge","name":"mine","capabilities":{"mac":true},"big":12345678901234567890123}"#;
         let config = config(&entry, &delegate.parse().unwrap()).unwrap().to_string();
         assert_eq!(
             config,

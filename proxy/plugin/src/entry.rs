@@ -136,7 +136,9 @@ fn read_delegate(config: &Object, delegate: &Object, problems: &mut Problems) {
     let plugin: Option<String> = problems.read(delegate, "delegate", "type");
     match plugin.as_deref() {
         None | Some("") => problems.add("delegate.type", "missing; write the name of the plugin to run"),
-        Some("wasmhook") => problems.add("delegate.type", "wasmhook around wasmhook: put all hooks into one list"),
+        Some("wasmhook") => {
+            problems.add("delegate.type", "wasmhook around wasmhook: put all hooks into one list");
+        }
         Some(_) => {}
     }
     let ours = PluginConfig::from(config.clone()).capabilities();
@@ -144,7 +146,9 @@ fn read_delegate(config: &Object, delegate: &Object, problems: &mut Problems) {
     match (ours, theirs) {
         (Ok(ours), Ok(theirs)) => {
             for capability in theirs.iter().filter(|it| !ours.contains(it)) {
-                let remedy = format!("declared by the delegate alone; add {capability:?} to the entry's `capabilities`");
+                let remedy = format!(
+                    "declared by the delegate alone; add {capability:?} to the entry's `capabilities`"
+                );
                 problems.add(format!("delegate.capabilities.{capability}"), remedy);
             }
         }
@@ -168,7 +172,9 @@ impl HookSpec {
         let grants = read_grants(hook, &at, problems);
         let limits = read_limits(hook, &at, problems);
         let on_failure = read_on_failure(hook, &at, problems);
-        let config = hook.raw("config").map_or_else(|| RawValue::from_string("{}".into()).ok(), |it| Some(it.to_owned()));
+        let config = hook
+            .raw("config")
+            .map_or_else(|| RawValue::from_string("{}".into()).ok(), |it| Some(it.to_owned()));
         let module = module?;
         Some(Self { name: module.name(), at, module, pin, config: config?, grants, limits, on_failure })
     }
@@ -203,7 +209,8 @@ impl ModuleRef {
 
 fn read_grants(hook: &Object, at: &str, problems: &mut Problems) -> Vec<String> {
     let grants: Vec<String> = problems.read(hook, at, "grants").unwrap_or_default();
-    let known = || wasmhook_host::INTERFACES.iter().filter(|it| !it.free).map(|it| it.name).collect::<Vec<_>>();
+    let known =
+        || wasmhook_host::INTERFACES.iter().filter(|it| !it.free).map(|it| it.name).collect::<Vec<_>>();
     for (index, grant) in grants.iter().enumerate() {
         if wasmhook_host::interface(grant).is_none() {
             let remedy = format!("{grant:?}: no such grant; there are: {}", known().join(", "));
@@ -328,7 +335,8 @@ mod tests {
 
     #[test]
     fn what_is_right_beside_a_mistake_is_still_read() {
-        let (entry, problems) = read(r#"{"hooks":[{"module":"a"},{"modul":"b"}],"delegate":{"type":"bridge"}}"#);
+        let (entry, problems) =
+            read(r#"{"hooks":[{"module":"a"},{"modul":"b"}],"delegate":{"type":"bridge"}}"#);
         assert_eq!((entry.hooks.len(), problems.len()), (1, 2));
         assert!(entry.delegate.is_some());
     }
@@ -340,7 +348,9 @@ mod tests {
         );
         assert_eq!(
             problems,
-            ["`delegate.capabilities.portMappings`: declared by the delegate alone; add \"portMappings\" to the entry's `capabilities`"]
+            [
+                "`delegate.capabilities.portMappings`: declared by the delegate alone; add \"portMappings\" to the entry's `capabilities`"
+            ]
         );
     }
 

@@ -38,7 +38,9 @@ pub enum Error {
     #[error(transparent)]
     Delegate(#[from] DelegateError),
     /// An ADD with nobody to make a result.
-    #[error("no prevResult, no `delegate`, and no hook answered: wasmhook has nothing to return; put it behind another plugin, or give it a `delegate`")]
+    #[error(
+        "no prevResult, no `delegate`, and no hook answered: wasmhook has nothing to return; put it behind another plugin, or give it a `delegate`"
+    )]
     NothingToReturn,
     /// A CHECK that was not told what ADD had returned.
     #[error("CHECK needs prevResult, and the runtime sent none")]

@@ -25,7 +25,8 @@ impl Subscriber for Stderr {
     }
 
     fn event(&self, event: &Event<'_>) {
-        let mut line = Line { text: format!("wasmhook {:>5}: ", event.metadata().level()), fields: String::new() };
+        let mut line =
+            Line { text: format!("wasmhook {:>5}: ", event.metadata().level()), fields: String::new() };
         event.record(&mut line);
         // Nobody may be listening; that is no reason to fail a pod.
         let _ = io::stderr().write_all(format!("{}{}\n", line.text, line.fields).as_bytes());

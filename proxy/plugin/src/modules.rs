@@ -62,7 +62,9 @@ impl ModuleError {
 impl From<StoreError> for ModuleError {
     fn from(error: StoreError) -> Self {
         match error {
-            StoreError::Io { path, source, .. } if source.kind() == io::ErrorKind::NotFound => Self::Gone(path),
+            StoreError::Io { path, source, .. } if source.kind() == io::ErrorKind::NotFound => {
+                Self::Gone(path)
+            }
             error => Self::Store { error },
         }
     }
@@ -154,7 +156,8 @@ impl<'a> Modules<'a> {
     /// Nothing can be kept, so the compiled module comes in memory and goes with this process.
     fn compile_for_this_call(&self, path: &Path, digest: &Digest) -> Result<File, ModuleError> {
         let started = Instant::now();
-        let failed = |source: io::Error| ModuleError::Compiler { path: self.settings.compiler.clone(), source };
+        let failed =
+            |source: io::Error| ModuleError::Compiler { path: self.settings.compiler.clone(), source };
         let memory = nix::sys::memfd::memfd_create("wasmhook", nix::sys::memfd::MFdFlags::MFD_CLOEXEC);
         let memory = File::from(memory.map_err(|error| failed(error.into()))?);
         let out = memory.try_clone().map_err(failed)?;

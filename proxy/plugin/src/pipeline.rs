@@ -110,7 +110,8 @@ impl Pipeline<'_> {
             return match (verb, prev_result) {
                 (Verb::Add, None) => Err(Error::NothingToReturn),
                 (Verb::Add, Some(prev_result)) => {
-                    let mut result: Object = prev_result.get().parse().map_err(|error| not_an_object(&error))?;
+                    let mut result: Object =
+                        prev_result.get().parse().map_err(|error| not_an_object(&error))?;
                     if !result.contains("cniVersion") {
                         result.set_str("cniVersion", self.version.as_str());
                     }
@@ -154,10 +155,16 @@ impl Pipeline<'_> {
     }
 
     /// An error here is the hook's failure, not yet the call's.
-    fn consider_post(&mut self, index: usize, verdict: PostVerdict, standing: &Standing) -> Result<Step, Why> {
+    fn consider_post(
+        &mut self,
+        index: usize,
+        verdict: PostVerdict,
+        standing: &Standing,
+    ) -> Result<Step, Why> {
         match (verdict, standing, self.verb()) {
             (PostVerdict::Keep, ..) => {}
-            (PostVerdict::Rewrite(text), Ok(_), Verb::Add) | (PostVerdict::Recover(text), Err(_), Verb::Add) => {
+            (PostVerdict::Rewrite(text), Ok(_), Verb::Add)
+            | (PostVerdict::Recover(text), Err(_), Verb::Add) => {
                 return Ok(Step::Result(Some(self.result(&text)?)));
             }
             (PostVerdict::Rewrite(_), Ok(_), _) => self.ignored(index, "rewrite"),
@@ -253,12 +260,16 @@ impl Pipeline<'_> {
 
     /// A configuration that a hook may have written: not everything in it is its to change.
     fn rewritten(&self, text: &str) -> Result<Object, Why> {
-        let config: Object =
-            text.parse().map_err(|error| Why::Verdict(format!("the configuration is no JSON object: {error}")))?;
+        let config: Object = text
+            .parse()
+            .map_err(|error| Why::Verdict(format!("the configuration is no JSON object: {error}")))?;
         if config.contains("prevResult") {
-            return Err(Why::Verdict("the configuration holds `prevResult`; answer or rewrite the result".into()));
+            return Err(Why::Verdict(
+                "the configuration holds `prevResult`; answer or rewrite the result".into(),
+            ));
         }
-        let protected = |key: &str| matches!(key, "name" | "cniVersion" | "type") || key.starts_with("cni.dev/");
+        let protected =
+            |key: &str| matches!(key, "name" | "cniVersion" | "type") || key.starts_with("cni.dev/");
         let keys = self.config.iter().chain(config.iter()).map(|(key, _)| key).filter(|key| protected(key));
         for key in keys {
             let same = match (self.config.raw(key), config.raw(key)) {
@@ -283,7 +294,9 @@ impl Pipeline<'_> {
             Ok(Some(version)) if version == self.version.as_str() => {}
             _ => {
                 let version = self.version;
-                return Err(Why::Verdict(format!("the result's `cniVersion` is not the configuration's, {version}")));
+                return Err(Why::Verdict(format!(
+                    "the result's `cniVersion` is not the configuration's, {version}"
+                )));
             }
         }
         Ok(result)
@@ -298,11 +311,7 @@ fn wanted_error(error: CniError) -> Result<cni::Error, Why> {
 }
 
 fn contract_error(error: &cni::Error) -> CniError {
-    CniError {
-        code: error.code,
-        msg: error.msg.clone(),
-        details: error.details.clone().unwrap_or_default(),
-    }
+    CniError { code: error.code, msg: error.msg.clone(), details: error.details.clone().unwrap_or_default() }
 }
 
 fn not_an_object(error: &serde_json::Error) -> Error {

@@ -39,7 +39,13 @@ impl<'a> Guests<'a> {
     }
 
     /// One phase of one hook. The guest keeps its seat until the next.
-    pub fn visit(&self, hook: &HookSpec, seat: &mut Seat, verb: Verb, phase: &Phase) -> Result<Visited, HookFailure> {
+    pub fn visit(
+        &self,
+        hook: &HookSpec,
+        seat: &mut Seat,
+        verb: Verb,
+        phase: &Phase,
+    ) -> Result<Visited, HookFailure> {
         self.try_visit(hook, seat, verb, phase).map_err(|why| failure(hook, phase, why))
     }
 
@@ -53,7 +59,9 @@ impl<'a> Guests<'a> {
         artifact: &File,
     ) -> Result<Visited, HookFailure> {
         let entered = if seat.0.is_some() { Ok(()) } else { self.enter(hook, seat, artifact) };
-        entered.and_then(|()| ask(hook, seat, verb, phase)).map_err(|fault| failure(hook, phase, fault.into()))
+        entered
+            .and_then(|()| ask(hook, seat, verb, phase))
+            .map_err(|fault| failure(hook, phase, fault.into()))
     }
 
     fn try_visit(&self, hook: &HookSpec, seat: &mut Seat, verb: Verb, phase: &Phase) -> Result<Visited, Why> {
@@ -98,7 +106,7 @@ fn ask(hook: &HookSpec, seat: &mut Seat, verb: Verb, phase: &Phase) -> Result<Vi
     };
     let (report, door) = guest.ask(phase, HostDoor::new(&hook.grants, visit));
     let usage = report.usage;
-    tracing::debug!(hook = hook.name, phase = phase.name(), ?usage, "visited");
+    tracing::trace!(hook = hook.name, phase = phase.name(), ?usage, "visited");
     match report.verdict {
         Ok(verdict) => Ok(Visited { verdict, carry: door.into_visit().carry, usage }),
         Err(fault) => {

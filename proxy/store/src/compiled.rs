@@ -169,7 +169,8 @@ impl Compiled {
 
     /// Lets the next call find the digest by stat. Only a shortcut: whoever cannot write it hashes again.
     fn remember(&self, module: &Metadata, digest: &Digest) {
-        let changed = u64::try_from(module.ctime()).ok().map(|at| SystemTime::UNIX_EPOCH + Duration::from_secs(at));
+        let changed =
+            u64::try_from(module.ctime()).ok().map(|at| SystemTime::UNIX_EPOCH + Duration::from_secs(at));
         if !changed.is_some_and(|at| at.elapsed().is_ok_and(|age| age > SETTLED)) {
             return;
         }

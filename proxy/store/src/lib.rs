@@ -9,6 +9,6 @@ mod digest;
 mod error;
 pub mod trust;
 
-pub use compiled::{Compiled, CompileLock, Lookup};
+pub use compiled::{CompileLock, Compiled, Lookup};
 pub use digest::Digest;
 pub use error::StoreError;

@@ -13,10 +13,10 @@ use nix::sys::wait::{WaitStatus, waitpid};
 use nix::unistd::{ForkResult, Pid, fork, getppid};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use std::fs::{self, File};
 use std::os::fd::{AsRawFd, RawFd};
 use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
-use std::fs::{self, File};
 use std::{io, panic};
 
 /// The child ends itself at the guest's deadline; this much later it is taken to be stuck, and killed.

@@ -11,11 +11,15 @@ use wit_component::DecodedWasm;
 pub enum CompileError {
     #[error("not WebAssembly: starts with {0}")]
     NotWasm(String),
-    #[error("a core module, not a component: build it with a linker that makes components, such as wasm-component-ld")]
+    #[error(
+        "a core module, not a component: build it with a linker that makes components, such as wasm-component-ld"
+    )]
     Core,
     #[error("damaged: {0}")]
     Damaged(String),
-    #[error("exports no `wasmhook:hook/handler@0.1.0`: not a hook, or made for another version of the contract")]
+    #[error(
+        "exports no `wasmhook:hook/handler@0.1.0`: not a hook, or made for another version of the contract"
+    )]
     World,
     #[error("cannot be compiled: {0}")]
     Cranelift(String),

@@ -37,7 +37,10 @@ pub(crate) fn to_json(value: &Val) -> Result<Value, Mismatch> {
         },
         Val::Tuple(items) | Val::FixedLengthList(items) => array(items)?,
         Val::Record(fields) => Value::Object(
-            fields.iter().map(|(name, value)| Ok((name.clone(), to_json(value)?))).collect::<Result<_, _>>()?,
+            fields
+                .iter()
+                .map(|(name, value)| Ok((name.clone(), to_json(value)?)))
+                .collect::<Result<_, _>>()?,
         ),
         Val::Variant(case, payload) => match payload {
             None => case.as_str().into(),
@@ -102,9 +105,7 @@ pub(crate) fn to_val(value: &Value, wanted: &Type) -> Result<Val, Mismatch> {
             .and_then(|it| it.parse().ok())
             .map(Val::Char)
             .ok_or_else(|| mismatch("one character")),
-        Type::String => {
-            value.as_str().map(|it| Val::String(it.into())).ok_or_else(|| mismatch("a string"))
-        }
+        Type::String => value.as_str().map(|it| Val::String(it.into())).ok_or_else(|| mismatch("a string")),
         Type::List(list) => to_list(value, &list.ty()),
         Type::Tuple(tuple) => {
             let items = value.as_array().ok_or_else(|| mismatch("an array"))?;
@@ -119,9 +120,7 @@ pub(crate) fn to_val(value: &Value, wanted: &Type) -> Result<Val, Mismatch> {
             let field = |name: &str, ty: &Type| {
                 to_val(object.get(name).unwrap_or(&Value::Null), ty).map(|value| (name.to_owned(), value))
             };
-            Ok(Val::Record(
-                record.fields().map(|it| field(it.name, &it.ty)).collect::<Result<_, _>>()?,
-            ))
+            Ok(Val::Record(record.fields().map(|it| field(it.name, &it.ty)).collect::<Result<_, _>>()?))
         }
         Type::Variant(variant) => {
             let (name, payload) = one_case(value).ok_or_else(|| mismatch("a case"))?;
@@ -140,9 +139,7 @@ pub(crate) fn to_val(value: &Value, wanted: &Type) -> Result<Val, Mismatch> {
         },
         Type::Result(result) => match one_case(value) {
             Some(("ok", payload)) => Ok(Val::Result(Ok(payload_of(payload, result.ok().as_ref())?))),
-            Some(("failure", payload)) => {
-                Ok(Val::Result(Err(payload_of(payload, result.err().as_ref())?)))
-            }
+            Some(("failure", payload)) => Ok(Val::Result(Err(payload_of(payload, result.err().as_ref())?))),
             _ => Err(mismatch("`ok` or `failure`")),
         },
         Type::Flags(flags) => {

@@ -36,7 +36,9 @@ pub enum Fault {
     Grant { import: String, grant: String },
     #[error("imports `{0}`, which this wasmhook does not offer")]
     Import(String),
-    #[error("exports no `wasmhook:hook/handler@0.1.0`: not a hook, or made for another version of the contract")]
+    #[error(
+        "exports no `wasmhook:hook/handler@0.1.0`: not a hook, or made for another version of the contract"
+    )]
     World,
     #[error("compiled module is not usable here: {0}")]
     Artifact(String),

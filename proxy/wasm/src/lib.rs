@@ -84,7 +84,7 @@ impl<D: Door + 'static> Guest<D> {
             Isolation::None => {
                 let room = Box::new(room::Room::furnish(artifact, admits)?);
                 Place::Here(ManuallyDrop::new(room), limits)
-            },
+            }
         }))
     }
 

@@ -64,7 +64,8 @@ fn ask<D: Door + 'static>(
     input: &[Val],
     output: &mut [Val],
 ) -> wasmtime::Result<()> {
-    let named = ty.params().zip(input).map(|((name, _), value)| Ok((name.to_owned(), convert::to_json(value)?)));
+    let named =
+        ty.params().zip(input).map(|((name, _), value)| Ok((name.to_owned(), convert::to_json(value)?)));
     let message = named.collect::<Result<Map<_, _>, convert::Mismatch>>()?;
     let mut reply = tenant.data_mut().door.call(operation, Value::Object(message));
     let (Some(slot), Some(wanted)) = (output.first_mut(), ty.results().next()) else {

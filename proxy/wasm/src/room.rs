@@ -4,10 +4,10 @@ use crate::limits::{Limiter, Limits};
 use crate::{Admission, CniError, Door, Fault, PostVerdict, PreVerdict, Request, engine, link};
 use nix::time::{ClockId, clock_gettime};
 use serde::{Deserialize, Serialize};
+use std::fmt;
 use std::fs::File;
 use std::os::fd::AsRawFd;
 use std::time::{Duration, Instant};
-use std::fmt;
 use wasmtime::component::{Component, InstancePre};
 use wasmtime::{Engine, Store, Trap};
 

@@ -50,9 +50,9 @@ impl Environment {
         if command.is_empty() {
             return Ok(None);
         }
-        let verb: Verb = command.parse().map_err(|()| {
-            Error::new(code::INVALID_ENVIRONMENT, format!("unknown CNI_COMMAND: {command}"))
-        })?;
+        let verb: Verb = command
+            .parse()
+            .map_err(|()| Error::new(code::INVALID_ENVIRONMENT, format!("unknown CNI_COMMAND: {command}")))?;
         let mut missing = Vec::new();
         for variable in VARIABLES.iter().filter(|variable| variable.needed_by.contains(&verb)) {
             match value(variable.name).as_str() {
@@ -83,7 +83,9 @@ fn anything(_: &str) -> Result<(), Error> {
 /// `^[a-zA-Z0-9][a-zA-Z0-9_.\-]*$`, for container ids and network names.
 pub(crate) fn is_identifier(text: &str) -> bool {
     let later = |byte: u8| byte.is_ascii_alphanumeric() || b"_.-".contains(&byte);
-    text.bytes().enumerate().all(|(at, byte)| if at == 0 { byte.is_ascii_alphanumeric() } else { later(byte) })
+    text.bytes()
+        .enumerate()
+        .all(|(at, byte)| if at == 0 { byte.is_ascii_alphanumeric() } else { later(byte) })
         && !text.is_empty()
 }
 

@@ -15,15 +15,8 @@ pub enum SpecVersion {
 
 impl SpecVersion {
     /// Every version we speak, oldest first.
-    pub const ALL: [Self; 7] = [
-        Self::V0_1_0,
-        Self::V0_2_0,
-        Self::V0_3_0,
-        Self::V0_3_1,
-        Self::V0_4_0,
-        Self::V1_0_0,
-        Self::V1_1_0,
-    ];
+    pub const ALL: [Self; 7] =
+        [Self::V0_1_0, Self::V0_2_0, Self::V0_3_0, Self::V0_3_1, Self::V0_4_0, Self::V1_0_0, Self::V1_1_0];
 
     /// As it is written in `cniVersion`.
     #[must_use]
@@ -75,9 +68,6 @@ mod tests {
         assert_eq!("1.0.0".parse(), Ok(SpecVersion::V1_0_0));
         assert_eq!("1.0".parse::<SpecVersion>(), Err(()));
         assert!(SpecVersion::V0_4_0 < SpecVersion::V1_0_0);
-        assert_eq!(
-            SpecVersion::list(),
-            r#"["0.1.0" "0.2.0" "0.3.0" "0.3.1" "0.4.0" "1.0.0" "1.1.0"]"#
-        );
+        assert_eq!(SpecVersion::list(), r#"["0.1.0" "0.2.0" "0.3.0" "0.3.1" "0.4.0" "1.0.0" "1.1.0"]"#);
     }
 }

@@ -70,4 +70,3 @@ pub mod prelude {
     pub use crate::{debug, error, info, trace, warn};
     pub use serde::{Deserialize, Serialize};
 }
-

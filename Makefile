@@ -1,0 +1,78 @@
+# Each target installs what it needs (Debian packages, as root) and is quick the second time.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+
+HOST := $(shell rustc -vV | sed -n 's/^host: //p')
+# Static and not relocated: nothing to link or relocate when a runtime starts us.
+STATIC := RUSTFLAGS="-C target-feature=+crt-static -C relocation-model=static" cargo build --quiet --locked --target $(HOST)
+OUT := target/$(HOST)
+PACKAGES := containernetworking-plugins iproute2 iptables iputils-ping jq
+TOOLS := target/tools
+NEXTEST := $(shell cargo nextest --version >/dev/null 2>&1 && echo nextest run || echo test)
+
+.PHONY: help
+help: ## Show this
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+.PHONY: build
+build: ## dist/wasmhook (the plugin) and dist/wasmhookctl
+	@mkdir -p dist
+	@echo "building wasmhook (the first time takes minutes: wasmtime, with link-time optimisation)"
+	@$(STATIC) --release -p wasmhook
+	@install -m 0755 $(OUT)/release/wasmhook dist/
+	@echo "building wasmhookctl (with the compiler)"
+	@$(STATIC) --profile tool -p wasmhookctl
+	@install -m 0755 $(OUT)/tool/wasmhookctl dist/
+
+.PHONY: hooks
+hooks: ## dist/hooks/*.wasm, every example
+	@examples-wasm/build.sh $(CURDIR)/dist/hooks
+
+.PHONY: packages
+packages:
+	@missing=; for package in $(PACKAGES); do dpkg -s $$package >/dev/null 2>&1 || missing="$$missing $$package"; done; \
+	if [ -n "$$missing" ]; then \
+		echo "installing$$missing"; \
+		apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get -o DPkg::Lock::Timeout=180 \
+			install -qq -y --no-install-recommends $$missing >/dev/null; \
+	fi
+
+.PHONY: demo
+demo: packages build hooks ## Containers get their network through hooks, in private namespaces
+	@docs/demo/demo.sh
+
+.PHONY: test
+test: packages build hooks ## Unit, documentation and end-to-end tests (root: they make network namespaces)
+	@[ "$$(id -u)" = 0 ] || { echo "the end-to-end tests make network namespaces: run them as root" >&2; exit 1; }
+	cargo $(NEXTEST) --locked --workspace
+	cargo test --quiet --locked --doc --workspace
+	cd examples-wasm && cargo test --quiet --locked --lib
+
+.PHONY: lint
+lint: ## Format and clippy, with warnings denied
+	cargo fmt --all --check
+	cd examples-wasm && cargo fmt --all --check
+	cargo clippy --quiet --locked --workspace --all-targets -- -D warnings
+	cd examples-wasm && cargo clippy --quiet --locked --all-targets -- -D warnings
+
+.PHONY: deny
+deny: ## Licences and sources of all dependencies; advisories where their database can be reached
+	@[ -x $(TOOLS)/bin/cargo-deny ] || { echo "installing cargo-deny (minutes)"; \
+		cargo install --quiet --locked --version 0.20.2 --root $(TOOLS) cargo-deny; }
+	PATH="$(CURDIR)/$(TOOLS)/bin:$$PATH" cargo deny --workspace check licenses sources bans
+	@PATH="$(CURDIR)/$(TOOLS)/bin:$$PATH" cargo deny --workspace fetch db >/dev/null 2>&1 \
+		&& PATH="$(CURDIR)/$(TOOLS)/bin:$$PATH" cargo deny --workspace check advisories \
+		|| echo "NOT CHECKED: security advisories; their database cannot be reached or has findings, see 'cargo deny check advisories'"
+
+.PHONY: check
+check: lint test deny ## All of it: what a change must pass
+
+.PHONY: bench
+bench: packages build hooks ## What a call costs, as ratios against real programs in the same run
+	@$(STATIC) --profile tool -p wasmhook-tests
+	@install -m 0755 $(OUT)/tool/floor dist/
+	@$(OUT)/tool/bench
+
+.PHONY: clean
+clean: ## Remove everything that was built
+	rm -rf target dist examples-wasm/target
