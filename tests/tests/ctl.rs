@@ -158,6 +158,29 @@ fn validate_is_content_with_what_is_right() {
     );
 }
 
+/// The first block of this language in a page.
+fn block<'a>(page: &'a str, language: &str) -> &'a str {
+    let start = page.find(&format!("```{language}\n")).unwrap() + language.len() + 4;
+    &page[start..start + page[start..].find("```").unwrap()]
+}
+
+#[test]
+fn what_the_documentation_shows_is_valid() {
+    let lab = Lab::new("module");
+    let _ = lab.ctl(&["compile", "--all"]);
+    let readme = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../README.md")).unwrap();
+    let path = lab.path().join("readme.conflist");
+    fs::write(&path, block(&readme, "json")).unwrap();
+    let report = json_of(&lab, &["validate", path.to_str().unwrap(), "--cni-path", "/usr/lib/cni"]);
+    assert_eq!((&report["errors"], &report["warnings"]), (&json!([]), &json!([])));
+    let demo = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/demo/10-demo.conflist");
+    assert_eq!(json_of(&lab, &["validate", demo, "--cni-path", "/usr/lib/cni"])["valid"], true);
+
+    let page = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/configuration.md")).unwrap();
+    fs::write(lab.settings(), block(&page, "toml")).unwrap();
+    assert_eq!(lab.ctl(&["try", lab.modules().join("identity.wasm").to_str().unwrap()]).code, Some(0));
+}
+
 #[test]
 fn help_teaches_and_fits_80_columns() {
     let lab = Lab::new("module");

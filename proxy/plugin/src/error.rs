@@ -124,3 +124,30 @@ impl From<Error> for cni::Error {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeSet;
+
+    #[test]
+    fn the_list_for_people_holds_every_code_that_is_used() {
+        let sources =
+            [include_str!("error.rs"), include_str!("call.rs"), include_str!("pipeline.rs")].concat();
+        let shared = include_str!("../../../sdk/cni/src/error.rs");
+        let constants = [shared, include_str!("error.rs")].concat();
+        let mut used = BTreeSet::new();
+        for line in constants.lines().filter_map(|line| line.trim().strip_prefix("pub const ")) {
+            let (name, value) = line.trim_end_matches(';').split_once(": u32 = ").unwrap();
+            if sources.contains(&format!("code::{name}")) {
+                used.insert(value.to_owned());
+            }
+        }
+        used.extend(["4", "1", "100"].map(str::to_owned));
+        let page = include_str!("../../../docs/errors.md");
+        let rows = page.lines().filter_map(|line| line.strip_prefix("| ")?.split(' ').next());
+        let listed: BTreeSet<_> =
+            rows.filter(|code| code.parse::<u32>().is_ok()).map(str::to_owned).collect();
+        assert_eq!(listed, used);
+    }
+}
