@@ -1,4 +1,3 @@
-use crate::error::Error;
 use crate::process::{Finished, execute};
 use serde_json::value::RawValue;
 use std::ffi::OsString;
@@ -20,10 +19,13 @@ pub(crate) struct Delegate<'a> {
     environment: &'a [(OsString, OsString)],
 }
 
-/// A plugin failed without telling why in CNI's way.
+/// A plugin failed.
 #[derive(Debug, thiserror::Error)]
 #[allow(missing_docs, reason = "the messages say it, in the reference library's words")]
 pub enum DelegateError {
+    /// In its own words, which are handed on unchanged.
+    #[error("{0}")]
+    Own(cni::Error),
     #[error("invalid plugin name: {0}")]
     Name(String),
     #[error("failed to find plugin {plugin:?} in path [{path}]")]
@@ -96,7 +98,7 @@ impl<'a> Delegate<'a> {
         config: &Object,
         prev_result: Option<&RawValue>,
         stderr: &mut dyn Write,
-    ) -> Result<Option<Object>, Error> {
+    ) -> Result<Option<Object>, DelegateError> {
         let mut config = config.clone();
         if let Some(prev_result) = prev_result {
             config.set_raw("prevResult", prev_result.to_owned());
@@ -118,24 +120,24 @@ impl<'a> Delegate<'a> {
     }
 
     /// What a plugin says that ended badly.
-    fn failure(&self, finished: &Finished) -> Error {
+    fn failure(&self, finished: &Finished) -> DelegateError {
         let plugin = self.plugin_type.clone();
         let said = text(&finished.stdout);
         if said.is_empty() {
             return match text(&finished.stderr) {
                 stderr if stderr.is_empty() => {
-                    DelegateError::Silent { plugin, status: status(finished.status) }.into()
+                    DelegateError::Silent { plugin, status: status(finished.status) }
                 }
-                stderr => DelegateError::Stderr { plugin, stderr }.into(),
+                stderr => DelegateError::Stderr { plugin, stderr },
             };
         }
         match serde_json::from_str::<cni::Error>(&said) {
-            Ok(error) => Error::Cni(error),
-            Err(source) => DelegateError::Diagnostic { plugin, said: brief(&said), source }.into(),
+            Ok(error) => DelegateError::Own(error),
+            Err(source) => DelegateError::Diagnostic { plugin, said: brief(&said), source },
         }
     }
 
-    fn result(&self, finished: &Finished, config: &Object) -> Result<Object, Error> {
+    fn result(&self, finished: &Finished, config: &Object) -> Result<Object, DelegateError> {
         let said = text(&finished.stdout);
         let mut result: Object = said.parse().map_err(|source| DelegateError::Garbage {
             plugin: self.plugin_type.clone(),
@@ -147,7 +149,7 @@ impl<'a> Delegate<'a> {
             && result.contains("msg")
             && let Ok(error) = serde_json::from_str::<cni::Error>(&said)
         {
-            return Err(Error::Cni(error));
+            return Err(DelegateError::Own(error));
         }
         if !result.contains("cniVersion")
             && let Some(version) = config.raw("cniVersion")

@@ -22,7 +22,7 @@ pub mod code {
 /// Why a call fails.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// In CNI's own words already: of the environment, of the configuration, of a delegate, of a hook that denies.
+    /// In CNI's own words already: of the environment, of the configuration, of a hook that denies.
     #[error("{0}")]
     Cni(#[from] cni::Error),
     /// Mistakes in our block of the conflist.
@@ -34,7 +34,7 @@ pub enum Error {
     /// A hook gave no verdict, and `onFailure` says that this fails the call.
     #[error(transparent)]
     Hook(#[from] HookFailure),
-    /// A delegate failed without an error of its own.
+    /// A delegate failed.
     #[error(transparent)]
     Delegate(#[from] DelegateError),
     /// An ADD with nobody to make a result.
@@ -91,7 +91,7 @@ impl From<Error> for cni::Error {
     fn from(error: Error) -> Self {
         let msg = error.to_string();
         match error {
-            Error::Cni(error) => error,
+            Error::Cni(error) | Error::Delegate(DelegateError::Own(error)) => error,
             Error::Configuration(problems) => {
                 let all: Vec<_> = problems.iter().map(Problem::to_string).collect();
                 Self::new(cni::code::INVALID_CONFIG, msg).with_details(all.join("\n"))
@@ -113,7 +113,8 @@ impl From<Error> for cni::Error {
                 let code = match error {
                     DelegateError::Name(_) | DelegateError::NotFound { .. } => cni::code::INVALID_CONFIG,
                     DelegateError::Io { .. } => cni::code::IO,
-                    DelegateError::Late { .. }
+                    DelegateError::Own(_)
+                    | DelegateError::Late { .. }
                     | DelegateError::Silent { .. }
                     | DelegateError::Stderr { .. }
                     | DelegateError::Diagnostic { .. }
@@ -127,7 +128,6 @@ impl From<Error> for cni::Error {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use std::collections::BTreeSet;
 
     #[test]

@@ -1,5 +1,4 @@
 use crate::entry::{HookSpec, ModuleRef};
-use crate::error::Culprit;
 use crate::settings::Settings;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use std::fs::File;
@@ -12,6 +11,7 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 use wasmhook_cni::Verb;
 use wasmhook_store::{CompileLock, Compiled, Digest, Lookup, StoreError};
+use wasmhook_wasm::Culprit;
 
 /// How long a pod waits for a compiler before it is told to come again.
 const PATIENCE: Duration = Duration::from_secs(5);

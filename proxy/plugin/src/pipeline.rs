@@ -124,7 +124,7 @@ impl Pipeline<'_> {
         if standing.is_err() && verb == Verb::Add {
             self.undo(None);
         }
-        standing
+        standing.map_err(Error::from)
     }
 
     /// The post hooks, in reverse order.

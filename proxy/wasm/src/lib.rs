@@ -21,6 +21,7 @@ mod frame;
 mod limits;
 mod link;
 mod room;
+mod tenant;
 
 #[cfg(feature = "compiler")]
 pub use compile::{CompileError, Import, Inspection, compile, inspect};

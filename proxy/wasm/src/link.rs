@@ -2,7 +2,7 @@
 //! before the guest's first instruction.
 
 use crate::door::{Admission, Door, INTERFACES_OF};
-use crate::room::Tenant;
+use crate::tenant::Tenant;
 use crate::{Fault, convert};
 use serde_json::{Map, Value};
 use wasmtime::component::types::{ComponentFunc, ComponentItem};

@@ -1,6 +1,7 @@
 use crate::alarm::{Alarm, Reached};
 use crate::bindings::Room as Exports;
 use crate::limits::{Limiter, Limits};
+use crate::tenant::Tenant;
 use crate::{Admission, CniError, Door, Fault, PostVerdict, PreVerdict, Request, engine, link};
 use nix::time::{ClockId, clock_gettime};
 use serde::{Deserialize, Serialize};
@@ -60,12 +61,6 @@ pub struct Report {
     pub verdict: Result<Verdict, Fault>,
     /// What it cost.
     pub usage: Usage,
-}
-
-/// What the store holds for one guest.
-pub(crate) struct Tenant<D> {
-    pub(crate) door: D,
-    limiter: Limiter,
 }
 
 /// All a guest needs but itself.
