@@ -28,3 +28,14 @@ pub fn dist(name: &str) -> PathBuf {
 
 /// Where Debian's package containernetworking-plugins puts them.
 pub const PLUGINS: &str = "/usr/lib/cni";
+
+/// Looks until there is something to see. Panics after five seconds.
+pub fn wait_for<T>(mut look: impl FnMut() -> Option<T>) -> T {
+    for _ in 0..500 {
+        if let Some(found) = look() {
+            return found;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(10));
+    }
+    panic!("waited five seconds in vain");
+}

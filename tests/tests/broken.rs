@@ -5,7 +5,7 @@
 use serde_json::{Value, json};
 use std::fs;
 use std::time::{Duration, Instant};
-use wasmhook_tests::{Call, CniError, GO_ON, Lab, component, encode, verdict};
+use wasmhook_tests::{Call, CniError, GO_ON, Lab, component, encode, verdict, wait_for};
 
 const ISOLATIONS: [&str; 2] = ["module", "none"];
 
@@ -75,7 +75,7 @@ fn a_module_that_cannot_be_read() {
 fn a_module_that_is_not_wasm() {
     for (bytes, start) in [(&b""[..], "nothing"), (b"#!/bin/sh", "23 21 2f 62")] {
         each(bytes, &bad(), |error| {
-            is(error, 101, &format!("bad.wasm not WebAssembly: starts with {start}"))
+            is(error, 101, &format!("bad.wasm: not WebAssembly: starts with {start}"))
         });
     }
 }
@@ -161,6 +161,23 @@ fn a_hook_that_waits_ends_with_its_wall_time() {
         is(error, 101, "hook `bad`: wall-clock limit of 200ms reached (raise `limits.wall`");
     });
     assert!(started.elapsed() < Duration::from_secs(20), "{:?}", started.elapsed());
+}
+
+#[test]
+fn a_guests_child_dies_with_us() {
+    let lab = Lab::new("module");
+    lab.install("bad", &component("", "(loop (br 0)) unreachable", GO_ON));
+    let call =
+        Call::new("ADD", &chained(&json!({ "module": "bad", "limits": { "cpu": "1m", "wall": "1m" } })));
+    assert_eq!(lab.ctl(&["compile", "bad"]).code, Some(0));
+    let mut plugin = lab.command(&call).spawn().unwrap();
+    std::io::Write::write_all(&mut plugin.stdin.take().unwrap(), call.stdin.as_bytes()).unwrap();
+    let children = format!("/proc/{0}/task/{0}/children", plugin.id());
+    let child =
+        wait_for(|| Some(fs::read_to_string(&children).ok()?.trim().to_owned()).filter(|it| !it.is_empty()));
+    plugin.kill().unwrap();
+    plugin.wait().unwrap();
+    wait_for(|| (!fs::exists(format!("/proc/{child}/cwd")).unwrap_or(false)).then_some(()));
 }
 
 #[test]

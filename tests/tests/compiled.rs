@@ -121,6 +121,26 @@ fn where_nothing_can_be_kept_pods_still_come_up() {
 }
 
 #[test]
+fn on_a_full_disk_pods_still_come_up_and_nothing_half_written_stays() {
+    let lab = Lab::new("module");
+    let _node = wasmhook_tests::Node::enter();
+    fs::create_dir(lab.compiled()).unwrap();
+    nix::mount::mount(
+        Some("tmpfs"),
+        &lab.compiled(),
+        Some("tmpfs"),
+        nix::mount::MsFlags::empty(),
+        Some("size=64k,mode=0700"),
+    )
+    .unwrap();
+    let answer = add(&lab);
+    let _ = answer.result();
+    assert!(answer.stderr.contains("compiled module cannot be kept"), "{answer:?}");
+    assert!(answer.stderr.contains("No space left on device"), "{answer:?}");
+    assert_eq!(artifacts(&lab.compiled()), [PathBuf::new(); 0]);
+}
+
+#[test]
 fn a_long_compile_is_try_again_and_goes_on_meanwhile() {
     let lab = Lab::new("module");
     counting_compiler(&lab, "sleep 7");

@@ -5,7 +5,7 @@
 use serde_json::{Value, json};
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
-use wasmhook_tests::{Call, Lab, Node};
+use wasmhook_tests::{Call, Lab, Node, wait_for};
 
 fn bridge() -> Value {
     json!({
@@ -239,14 +239,4 @@ fn a_delegate_dies_with_us() {
     child.wait().unwrap();
     let gone = || (!fs::exists(format!("/proc/{}/cwd", pid.trim())).unwrap_or(false)).then_some(());
     wait_for(gone);
-}
-
-fn wait_for<T>(mut look: impl FnMut() -> Option<T>) -> T {
-    for _ in 0..500 {
-        if let Some(found) = look() {
-            return found;
-        }
-        std::thread::sleep(std::time::Duration::from_millis(10));
-    }
-    panic!("waited five seconds in vain");
 }

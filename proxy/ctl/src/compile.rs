@@ -57,10 +57,12 @@ impl Compile {
             match compile(&store, &module) {
                 Ok(row) => rows.push(row),
                 // The others are still compiled.
-                Err(failure) => {
+                Err(failure @ Failure::Module { .. }) => {
                     complain(&failure);
                     verdict = Verdict::Bad;
                 }
+                // What is wrong with the store is wrong for all of them. wasmhook tells it by the exit code.
+                Err(failure) => return Err(failure),
             }
         }
         if !self.quiet {

@@ -34,11 +34,10 @@ struct Cli {
 }
 
 const EXAMPLES: &str = "Examples:
-  wasmhookctl inspect dist/hooks/mtu.wasm            what it is and which grants it needs
-  wasmhookctl try dist/hooks/mtu.wasm --verb ADD \\
-      --config bridge.json --hook-config '{\"mtu\":1400}'
+  wasmhookctl inspect mtu.wasm      what it is, which grants it needs
+  wasmhookctl try mtu.wasm --config bridge.json --hook-config '{\"mtu\":1400}'
   wasmhookctl validate /etc/cni/net.d/10-net.conflist
-  wasmhookctl compile --all                          before an upgrade, so that no pod waits";
+  wasmhookctl compile --all         before an upgrade, so that no pod waits";
 
 #[derive(Subcommand)]
 enum Command {
@@ -57,7 +56,7 @@ enum Failure {
     Settings(#[from] SettingsError),
     #[error("{}: {source}", path.display())]
     File { path: PathBuf, source: std::io::Error },
-    #[error("module {} {source}", path.display())]
+    #[error("module {}: {source}", path.display())]
     Module { path: PathBuf, source: wasmhook_wasm::CompileError },
     #[error("{}: {what}", path.display())]
     Content { path: PathBuf, what: String },

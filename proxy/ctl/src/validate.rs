@@ -149,11 +149,11 @@ impl Check<'_> {
     fn imports(&mut self, hook: &HookSpec, at: &str, path: &Path, bytes: &[u8]) {
         let inspection = match wasmhook_wasm::inspect(bytes) {
             Ok(inspection) => inspection,
-            Err(error) => return self.error(&format!("{at}.module"), format!("{} {error}", path.display())),
+            Err(error) => return self.error(&format!("{at}.module"), format!("{}: {error}", path.display())),
         };
         if !inspection.is_hook {
             let error = wasmhook_wasm::CompileError::World;
-            self.error(&format!("{at}.module"), format!("{} {error}", path.display()));
+            self.error(&format!("{at}.module"), format!("{}: {error}", path.display()));
         }
         let mut used = Vec::new();
         for import in &inspection.imports {

@@ -35,7 +35,7 @@ pub enum ModuleError {
     Gone(PathBuf),
     #[error("module {} has sha256 {found}, and the conflist pins {pinned}", path.display())]
     Pin { path: PathBuf, found: Digest, pinned: Digest },
-    #[error("module {} {said}", path.display())]
+    #[error("module {}: {said}", path.display())]
     Compile { path: PathBuf, said: String },
     #[error("module {} is being compiled ({:.1} MB, for {:.0?} so far): try again", path.display(), megabytes(*.bytes), .waited)]
     Compiling { path: PathBuf, bytes: u64, waited: Duration },
@@ -136,12 +136,16 @@ impl<'a> Modules<'a> {
                     return Ok(file);
                 }
                 let compiler = self.start(path, &lock)?;
-                return match outcome(compiler, started + PATIENCE) {
+                return match outcome(compiler, path, started + PATIENCE) {
                     Some(Ok(())) => self.store.find_digest(digest).ok_or_else(|| ModuleError::Compile {
                         path: path.into(),
                         said: "was compiled, and its compiled form is not to be found".into(),
                     }),
-                    Some(Err(said)) => Err(ModuleError::Compile { path: path.into(), said }),
+                    Some(Err(Refused::Module(said))) => Err(ModuleError::Compile { path: path.into(), said }),
+                    Some(Err(Refused::Store(said))) => {
+                        tracing::error!("compiled module cannot be kept: {said}");
+                        self.compile_for_this_call(path, digest)
+                    }
                     None => Err(still_compiling(path, started)),
                 };
             }
@@ -165,9 +169,11 @@ impl<'a> Modules<'a> {
         command.stdout(out);
         let compiler = command.spawn().map_err(failed)?;
         tracing::debug!(%digest, "compiling in memory");
-        match outcome(compiler, started + PATIENCE) {
+        match outcome(compiler, path, started + PATIENCE) {
             Some(Ok(())) => Ok(memory),
-            Some(Err(said)) => Err(ModuleError::Compile { path: path.into(), said }),
+            Some(Err(Refused::Module(said) | Refused::Store(said))) => {
+                Err(ModuleError::Compile { path: path.into(), said })
+            }
             None => Err(still_compiling(path, started)),
         }
     }
@@ -210,8 +216,16 @@ impl<'a> Modules<'a> {
     }
 }
 
+/// Why a compiler gave up.
+enum Refused {
+    /// The module is no good.
+    Module(String),
+    /// It may be; what was made of it could not be kept: a full disk, say.
+    Store(String),
+}
+
 /// What a compiler came to: nothing when the time was over first; then it goes on without us.
-fn outcome(mut compiler: Child, until: Instant) -> Option<Result<(), String>> {
+fn outcome(mut compiler: Child, module: &Path, until: Instant) -> Option<Result<(), Refused>> {
     let mut said = Vec::new();
     if let Some(mut stderr) = compiler.stderr.take() {
         // Its end closes the pipe, so there is no need to ask again and again.
@@ -231,11 +245,16 @@ fn outcome(mut compiler: Child, until: Instant) -> Option<Result<(), String>> {
         }
     }
     let said = String::from_utf8_lossy(&said).trim().trim_start_matches("error: ").to_owned();
+    // Which module it is, we say ourselves.
+    let said = said.strip_prefix(&format!("module {}: ", module.display())).unwrap_or(&said).to_owned();
     Some(match compiler.wait() {
         Ok(status) if status.success() => Ok(()),
-        Ok(status) if said.is_empty() => Err(format!("cannot be compiled: the compiler ended with {status}")),
-        Ok(_) => Err(said),
-        Err(error) => Err(format!("cannot be compiled: {error}")),
+        Ok(status) if said.is_empty() => {
+            Err(Refused::Module(format!("cannot be compiled: the compiler ended with {status}")))
+        }
+        Ok(status) if status.code() == Some(2) => Err(Refused::Store(said)),
+        Ok(_) => Err(Refused::Module(said)),
+        Err(error) => Err(Refused::Module(format!("cannot be compiled: {error}"))),
     })
 }
 

@@ -43,12 +43,12 @@ pub enum Verdict {
     Post(PostVerdict),
 }
 
-/// What a visit cost.
+/// What one phase cost; letting the guest in is not part of it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Usage {
-    /// Time on the wall, the start of a child included.
+    /// Time on the wall.
     pub wall: Duration,
-    /// Processor time in the room.
+    /// Processor time.
     pub cpu: Duration,
     /// Bytes of linear memory.
     pub memory: u64,
