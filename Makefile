@@ -59,10 +59,10 @@ lint: ## Format and clippy, with warnings denied
 deny: ## Licences and sources of all dependencies; advisories where their database can be reached
 	@[ -x $(TOOLS)/bin/cargo-deny ] || { echo "installing cargo-deny (minutes)"; \
 		cargo install --quiet --locked --version 0.20.2 --root $(TOOLS) cargo-deny; }
-	PATH="$(CURDIR)/$(TOOLS)/bin:$$PATH" cargo deny --workspace check licenses sources bans
-	@PATH="$(CURDIR)/$(TOOLS)/bin:$$PATH" cargo deny --workspace fetch db >/dev/null 2>&1 \
-		&& PATH="$(CURDIR)/$(TOOLS)/bin:$$PATH" cargo deny --workspace check advisories \
-		|| echo "NOT CHECKED: security advisories; their database cannot be reached or has findings, see 'cargo deny check advisories'"
+	$(TOOLS)/bin/cargo-deny --workspace check licenses sources bans
+	@if $(TOOLS)/bin/cargo-deny --workspace fetch db >/dev/null 2>&1; \
+	then $(TOOLS)/bin/cargo-deny --workspace check advisories; \
+	else echo "NOT CHECKED: security advisories, their database cannot be reached from here"; fi
 
 .PHONY: check
 check: lint test deny ## All of it: what a change must pass

@@ -137,10 +137,7 @@ impl<'a> Modules<'a> {
                 }
                 let compiler = self.start(path, &lock)?;
                 return match outcome(compiler, path, started + PATIENCE) {
-                    Some(Ok(())) => self.store.find_digest(digest).ok_or_else(|| ModuleError::Compile {
-                        path: path.into(),
-                        said: "was compiled, and its compiled form is not to be found".into(),
-                    }),
+                    Some(Ok(())) => self.store.find_digest(digest).ok_or_else(|| changed(path)),
                     Some(Err(Refused::Module(said))) => Err(ModuleError::Compile { path: path.into(), said }),
                     Some(Err(Refused::Store(said))) => {
                         tracing::error!("compiled module cannot be kept: {said}");
@@ -170,7 +167,9 @@ impl<'a> Modules<'a> {
         let compiler = command.spawn().map_err(failed)?;
         tracing::debug!(%digest, "compiling in memory");
         match outcome(compiler, path, started + PATIENCE) {
-            Some(Ok(())) => Ok(memory),
+            // The compiler read the module after us.
+            Some(Ok(())) if self.store.is_artifact(&memory, digest) => Ok(memory),
+            Some(Ok(())) => Err(changed(path)),
             Some(Err(Refused::Module(said) | Refused::Store(said))) => {
                 Err(ModuleError::Compile { path: path.into(), said })
             }
@@ -256,6 +255,10 @@ fn outcome(mut compiler: Child, module: &Path, until: Instant) -> Option<Result<
         Ok(_) => Err(Refused::Module(said)),
         Err(error) => Err(Refused::Module(format!("cannot be compiled: {error}"))),
     })
+}
+
+fn changed(path: &Path) -> ModuleError {
+    ModuleError::Compile { path: path.into(), said: "changed while it was compiled: try again".into() }
 }
 
 fn still_compiling(path: &Path, started: Instant) -> ModuleError {

@@ -27,10 +27,15 @@ pub(crate) fn open(path: &Path, module: &Digest, build_id: &str) -> Option<File>
     let file = OpenOptions::new().read(true).custom_flags(flags).open(path).ok()?;
     let metadata = file.metadata().ok()?;
     trust::file(path, &metadata).ok()?;
-    let code = usize::try_from(metadata.len()).ok()?.checked_sub(TRAILER)?;
+    is_of(&file, module, build_id).then_some(file)
+}
+
+/// Does an open file hold a whole artifact of this module and this build?
+pub(crate) fn is_of(file: &File, module: &Digest, build_id: &str) -> bool {
+    let length = file.metadata().ok().and_then(|it| usize::try_from(it.len()).ok());
+    let Some(code) = length.and_then(|it| it.checked_sub(TRAILER)) else { return false };
     let mut found = [0; TRAILER];
-    file.read_exact_at(&mut found, code as u64).ok()?;
-    (found[..] == trailer(code, module, build_id)[..]).then_some(file)
+    file.read_exact_at(&mut found, code as u64).is_ok() && found[..] == trailer(code, module, build_id)[..]
 }
 
 /// A module's file, opened for reading and known to be one: a fifo would block us, a device would not end.

@@ -129,6 +129,12 @@ impl Compiled {
         out.write_all(&artifact::trailer(code.len(), digest, &self.build_id))
     }
 
+    /// Is this what [`write_to`](Self::write_to) wrote for the module with this digest?
+    #[must_use]
+    pub fn is_artifact(&self, file: &File, digest: &Digest) -> bool {
+        artifact::is_of(file, digest, &self.build_id)
+    }
+
     /// Forgets an artifact that the engine did not take.
     pub fn forget(&self, digest: &Digest) {
         // Gone already is what is wanted.

@@ -185,3 +185,70 @@ fn brief(value: &Value) -> String {
     let text = value.to_string();
     if text.len() <= 60 { text } else { format!("{}…", text.chars().take(60).collect::<String>()) }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::engine;
+    use serde_json::json;
+    use wasmtime::component::{Component, types::ComponentItem};
+
+    /// A parameter's type, as a guest declares it.
+    fn declared(before: &str, parameter: &str) -> Type {
+        let text = format!(r#"(component {before} (import "f" (func (param "it" {parameter}))))"#);
+        let engine = engine().unwrap();
+        let component = Component::new(&engine, wat::parse_str(text).unwrap()).unwrap();
+        let item = component.component_type().get_import(&engine, "f").unwrap().ty;
+        let ComponentItem::ComponentFunc(function) = item else { panic!("no function") };
+        function.params().next().unwrap().1
+    }
+
+    #[test]
+    fn every_type_comes_back_as_it_went() {
+        let record =
+            r#"(type $a (record (field "x" u8) (field "y" (option string)))) (import "a" (type $t (eq $a)))"#;
+        let variant = r#"(type $a (variant (case "none") (case "some" u32))) (import "a" (type $t (eq $a)))"#;
+        let names = r#"(type $a (enum "one" "two")) (import "a" (type $t (eq $a)))"#;
+        let flags = r#"(type $a (flags "r" "w")) (import "a" (type $t (eq $a)))"#;
+        for (before, parameter, value) in [
+            ("", "bool", json!(true)),
+            ("", "s8", json!(-128)),
+            ("", "u32", json!(4_294_967_295_u32)),
+            ("", "s64", json!("-9223372036854775808")),
+            ("", "u64", json!("18446744073709551615")),
+            ("", "f64", json!(1.5)),
+            ("", "char", json!("é")),
+            ("", "string", json!("a\nb")),
+            ("", "(list u8)", json!("AAEC/w==")),
+            ("", "(list string)", json!(["a", "b"])),
+            ("", "(list (tuple string string))", json!([["k", "v"]])),
+            ("", "(tuple u8 string)", json!([7, "x"])),
+            ("", "(option u32)", json!(null)),
+            ("", "(result string (error u32))", json!({ "ok": "x" })),
+            ("", "(result string (error u32))", json!({ "failure": 5 })),
+            ("", "(result)", json!({ "ok": null })),
+            (record, "$t", json!({ "x": 1, "y": null })),
+            (variant, "$t", json!("none")),
+            (variant, "$t", json!({ "some": 3 })),
+            (names, "$t", json!("two")),
+            (flags, "$t", json!(["w"])),
+        ] {
+            let value_in = to_val(&value, &declared(before, parameter)).unwrap();
+            assert_eq!(to_json(&value_in).unwrap(), value, "{parameter}");
+        }
+    }
+
+    #[test]
+    fn what_does_not_fit_is_named() {
+        for (parameter, value, message) in [
+            ("u8", json!(256), "256 where a number of type u8 is wanted"),
+            ("u64", json!(7), "7 where a decimal string of type u64 is wanted"),
+            ("string", json!({}), "{} where a string is wanted"),
+            ("(list u8)", json!("?"), "\"?\" where base64 is wanted"),
+            ("(tuple u8)", json!([1, 2]), "[1,2] where an array of the tuple's length is wanted"),
+            ("(result)", json!({ "maybe": 1 }), "{\"maybe\":1} where `ok` or `failure` is wanted"),
+        ] {
+            assert_eq!(to_val(&value, &declared("", parameter)).unwrap_err().to_string(), message);
+        }
+    }
+}
