@@ -1,4 +1,5 @@
 use crate::{Digest, StoreError, artifact, trust};
+use std::cell::Cell;
 use std::fs::{self, DirBuilder, File, Metadata, OpenOptions, Permissions, TryLockError};
 use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt, symlink};
@@ -22,6 +23,8 @@ const SETTLED: Duration = Duration::from_secs(2);
 pub struct Compiled {
     root: PathBuf,
     build_id: String,
+    /// Were the directories trustworthy when they were looked at? Once per call is enough, not for every module.
+    trusted: Cell<Option<bool>>,
 }
 
 /// What [`Compiled::find`] found.
@@ -50,7 +53,7 @@ impl Compiled {
     /// The store below `directory`, for what this build makes and reads. Touches nothing.
     #[must_use]
     pub fn new(directory: &Path, build_id: String) -> Self {
-        Self { root: directory.join(&build_id), build_id }
+        Self { root: directory.join(&build_id), build_id, trusted: Cell::new(None) }
     }
 
     /// Where the artifacts of this build are.
@@ -74,6 +77,7 @@ impl Compiled {
                 trust::directory(&directory)?;
             }
         }
+        self.trusted.set(Some(true));
         Ok(())
     }
 
@@ -165,8 +169,13 @@ impl Compiled {
 
     /// The parents of both directories are checked with the first.
     fn is_trusted(&self) -> bool {
-        let inner = [self.by_stat(), self.by_digest()];
-        trust::directory(&self.root).is_ok() && inner.iter().all(|it| trust::directory_itself(it).is_ok())
+        self.trusted.get().unwrap_or_else(|| {
+            let inner = [self.by_stat(), self.by_digest()];
+            let trusted = trust::directory(&self.root).is_ok()
+                && inner.iter().all(|it| trust::directory_itself(it).is_ok());
+            self.trusted.set(Some(trusted));
+            trusted
+        })
     }
 
     fn digest_by_stat(&self, module: &Metadata) -> Option<Digest> {
@@ -248,7 +257,9 @@ mod tests {
         }
 
         fn hits(&self) -> bool {
-            matches!(self.store.find(&self.module).unwrap(), Lookup::Hit(_, digest) if digest == self.digest())
+            // As another call would look.
+            let store = Compiled { trusted: Cell::new(None), ..self.store.clone() };
+            matches!(store.find(&self.module).unwrap(), Lookup::Hit(_, digest) if digest == self.digest())
         }
 
         fn stat_entries(&self) -> usize {

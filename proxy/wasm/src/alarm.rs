@@ -4,7 +4,7 @@
 #![allow(unsafe_code, reason = "signal handlers and setitimer; see each block")]
 
 use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction};
-use std::sync::atomic::{AtomicI32, AtomicPtr, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicPtr, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::{io, ptr, time::Duration};
 use wasmtime::Engine;
@@ -47,11 +47,7 @@ impl Alarm {
         let engine = Box::into_raw(Box::new(engine.clone()));
         ENGINE.store(engine, Ordering::Release);
         let alarm = Self { engine, _turn: turn };
-        let action = SigAction::new(SigHandler::Handler(ring), SaFlags::SA_RESTART, SigSet::empty());
-        for signal in [Signal::SIGALRM, Signal::SIGPROF] {
-            // SAFETY: `ring` touches atomics and one async-signal-safe method only.
-            unsafe { sigaction(signal, &action) }?;
-        }
+        handle_signals()?;
         set_timer(libc::ITIMER_REAL, wall)?;
         set_timer(libc::ITIMER_PROF, cpu)?;
         Ok(alarm)
@@ -65,6 +61,20 @@ impl Alarm {
             _ => None,
         }
     }
+}
+
+/// Once per process; without an engine the handler does nothing.
+fn handle_signals() -> io::Result<()> {
+    static DONE: AtomicBool = AtomicBool::new(false);
+    if DONE.swap(true, Ordering::AcqRel) {
+        return Ok(());
+    }
+    let action = SigAction::new(SigHandler::Handler(ring), SaFlags::SA_RESTART, SigSet::empty());
+    for signal in [Signal::SIGALRM, Signal::SIGPROF] {
+        // SAFETY: `ring` touches atomics and one async-signal-safe method only.
+        unsafe { sigaction(signal, &action) }?;
+    }
+    Ok(())
 }
 
 impl Drop for Alarm {

@@ -1,6 +1,7 @@
 //! The settings that compiler and runner must agree on. This file's own text is part of every compiled module's
 //! path ([`build_id`]), so whatever changes here makes a miss of all that was compiled before.
 
+use std::sync::OnceLock;
 use wasmtime::{Config, Engine, WasmBacktraceDetails};
 
 /// wasmtime's whole version. The header of a compiled module carries "48" alone, and a fix in Cranelift would do
@@ -53,8 +54,13 @@ fn config() -> Config {
     config
 }
 
+/// This process's engine. A child makes its own: its parent has none.
 pub(crate) fn engine() -> wasmtime::Result<Engine> {
-    Engine::new(&config())
+    static ENGINE: OnceLock<Engine> = OnceLock::new();
+    match ENGINE.get() {
+        Some(engine) => Ok(engine.clone()),
+        None => Engine::new(&config()).map(|engine| ENGINE.get_or_init(|| engine).clone()),
+    }
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! `make bench`: what a call costs, as ratios against something real in the same run.
 //!
-//! Whole processes, user + sys as the kernel accounts them, interleaved so that a slow minute hits all alike. Prints,
+//! Whole processes, user + sys as the kernel accounts them, interleaved in random order so that a slow minute and cold
+//! caches hit all alike. Prints,
 //! and judges nothing: the machine may be busy.
 
 #![allow(clippy::print_stdout, reason = "printing is what it is for")]
@@ -59,8 +60,13 @@ fn main() {
     for subject in &subjects {
         run(&subject.command);
     }
+    let mut order: Vec<_> = (0..subjects.len()).collect();
+    let mut random = Xorshift(0x9e37_79b9_7f4a_7c15);
     for _ in 0..rounds {
-        for subject in &mut subjects {
+        // Whoever comes after the big one finds the caches cold: let it be another one each time.
+        random.shuffle(&mut order);
+        for &index in &order {
+            let subject = &mut subjects[index];
             let (cpu, wall, _) = run(&subject.command);
             subject.cpu.push(cpu);
             subject.wall.push(wall);
@@ -70,6 +76,21 @@ fn main() {
         subject.peak = run(&|| forked((subject.command)())).2;
     }
     report(&mut subjects, rounds);
+}
+
+/// Random enough to order seven things.
+struct Xorshift(u64);
+
+impl Xorshift {
+    fn shuffle(&mut self, order: &mut [usize]) {
+        for last in (1..order.len()).rev() {
+            self.0 ^= self.0 << 13;
+            self.0 ^= self.0 >> 7;
+            self.0 ^= self.0 << 17;
+            let other = usize::try_from(self.0 % (last as u64 + 1)).unwrap_or(0);
+            order.swap(last, other);
+        }
+    }
 }
 
 fn subjects(none: &Lab, child: &Lab) -> Vec<Subject> {
