@@ -37,6 +37,8 @@ fn config() -> Config {
         .guard_before_linear_memory(true)
         .signals_based_traps(true)
         .generate_address_map(true)
+        // Nobody unwinds through guests: traps jump. Registering the tables would cost every call.
+        .native_unwind_info(false)
         .wasm_backtrace_details(WasmBacktraceDetails::Disable)
         .wasm_component_model(true)
         .wasm_multi_memory(true)
