@@ -22,6 +22,7 @@ mod limits;
 mod link;
 mod room;
 mod tenant;
+mod warm;
 
 #[cfg(feature = "compiler")]
 pub use compile::{CompileError, Import, Inspection, compile, inspect};

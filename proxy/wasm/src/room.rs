@@ -2,7 +2,7 @@ use crate::alarm::{Alarm, Reached};
 use crate::bindings::Room as Exports;
 use crate::limits::{Limiter, Limits};
 use crate::tenant::Tenant;
-use crate::{Admission, CniError, Door, Fault, PostVerdict, PreVerdict, Request, engine, link};
+use crate::{Admission, CniError, Door, Fault, PostVerdict, PreVerdict, Request, engine, link, warm};
 use nix::time::{ClockId, clock_gettime};
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -72,6 +72,7 @@ pub(crate) struct Room<D: 'static> {
 impl<D: Door + 'static> Room<D> {
     pub(crate) fn furnish(artifact: &File, admits: &dyn Fn(&str, &str) -> Admission) -> Result<Self, Fault> {
         let host = |error: wasmtime::Error| Fault::Host(format!("{error:#}"));
+        warm::warm_up();
         let engine = engine::engine().map_err(host)?;
         // By way of /proc, because it is the open file that was checked, not its path.
         let path = format!("/proc/self/fd/{}", artifact.as_raw_fd());
