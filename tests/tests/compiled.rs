@@ -137,7 +137,7 @@ fn on_a_full_disk_pods_still_come_up_and_nothing_half_written_stays() {
     let _ = answer.result();
     assert!(answer.stderr.contains("compiled module cannot be kept"), "{answer:?}");
     assert!(answer.stderr.contains("No space left on device"), "{answer:?}");
-    assert_eq!(artifacts(&lab.compiled()), [PathBuf::new(); 0]);
+    assert!(artifacts(&lab.compiled()).is_empty());
 }
 
 #[test]

@@ -98,6 +98,22 @@ impl<'a> Modules<'a> {
         }
     }
 
+    /// Looks the compiled module up under each path that the module can have.
+    fn find(&self, module: &ModuleRef) -> Result<(PathBuf, Lookup), ModuleError> {
+        if let ModuleRef::Name(name) = module {
+            for directory in &self.settings.modules {
+                let path = directory.join(format!("{name}.wasm"));
+                match self.store.find(&path) {
+                    Err(StoreError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => {}
+                    found => return Ok((path, found?)),
+                }
+            }
+        }
+        let path = self.path(module)?;
+        let found = self.store.find(&path)?;
+        Ok((path, found))
+    }
+
     /// A hook's compiled module: found, or compiled now where the verb can wait for that.
     pub fn artifact(&self, hook: &HookSpec, verb: Verb) -> Result<(File, Digest), ModuleError> {
         if let Some(pin) = &hook.pin
@@ -105,8 +121,7 @@ impl<'a> Modules<'a> {
         {
             return Ok((file, *pin));
         }
-        let path = self.path(&hook.module)?;
-        let found = self.store.find(&path)?;
+        let (path, found) = self.find(&hook.module)?;
         let digest = match &found {
             Lookup::Hit(_, digest) | Lookup::Miss(digest) => *digest,
         };

@@ -21,21 +21,25 @@ pub(crate) fn trailer(code: usize, module: &Digest, build_id: &str) -> Vec<u8> {
     trailer
 }
 
-/// Opens an artifact if it is one: ours, whole, of this module and this build. Anything else is `None`.
-pub(crate) fn open(path: &Path, module: &Digest, build_id: &str) -> Option<File> {
-    let flags = (OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC | OFlag::O_NONBLOCK).bits();
+/// Opens an artifact if it is one: ours, whole, of this build. Anything else is `None`. `follow` for a path in a
+/// directory whose links are ours as well.
+pub(crate) fn open(path: &Path, follow: bool, build_id: &str) -> Option<(File, Digest)> {
+    let links = if follow { OFlag::empty() } else { OFlag::O_NOFOLLOW };
+    let flags = (links | OFlag::O_CLOEXEC | OFlag::O_NONBLOCK).bits();
     let file = OpenOptions::new().read(true).custom_flags(flags).open(path).ok()?;
     let metadata = file.metadata().ok()?;
     trust::file(path, &metadata).ok()?;
-    is_of(&file, module, build_id).then_some(file)
+    let module = module_of(&file, metadata.len(), build_id)?;
+    Some((file, module))
 }
 
-/// Does an open file hold a whole artifact of this module and this build?
-pub(crate) fn is_of(file: &File, module: &Digest, build_id: &str) -> bool {
-    let length = file.metadata().ok().and_then(|it| usize::try_from(it.len()).ok());
-    let Some(code) = length.and_then(|it| it.checked_sub(TRAILER)) else { return false };
+/// The module that a whole artifact of this build was made of.
+pub(crate) fn module_of(file: &File, length: u64, build_id: &str) -> Option<Digest> {
+    let code = usize::try_from(length).ok()?.checked_sub(TRAILER)?;
     let mut found = [0; TRAILER];
-    file.read_exact_at(&mut found, code as u64).is_ok() && found[..] == trailer(code, module, build_id)[..]
+    file.read_exact_at(&mut found, code as u64).ok()?;
+    let module = Digest::from_bytes(found[16..48].try_into().ok()?);
+    (found[..] == trailer(code, &module, build_id)[..]).then_some(module)
 }
 
 /// A module's file, opened for reading and known to be one: a fifo would block us, a device would not end.

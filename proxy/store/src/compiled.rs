@@ -13,11 +13,11 @@ const SETTLED: Duration = Duration::from_secs(2);
 ///
 /// ```text
 /// <directory>/<build id>/by-digest/<sha256 of the module>     the artifact
-///                        by-stat/<dev,ino,size,mtime,ctime>   -> the digest (a symlink's text)
+///                        by-stat/<dev,ino,size,mtime,ctime>   a link to it
 ///                        locks/<sha256>                       held while it is compiled
 /// ```
 ///
-/// Finding one hashes nothing: a stat of the module leads to its digest. wasmtime's version and our settings are
+/// Finding one hashes nothing: a stat of the module leads to it, and its trailer tells the digest. wasmtime's version and our settings are
 /// in the build id, so an upgrade makes a miss of everything instead of running old code.
 #[derive(Clone, Debug)]
 pub struct Compiled {
@@ -85,10 +85,8 @@ impl Compiled {
     pub fn find(&self, module: &Path) -> Result<Lookup, StoreError> {
         let metadata = fs::metadata(module).map_err(StoreError::io("look at", module))?;
         let trusted = self.is_trusted();
-        if trusted
-            && let Some(digest) = self.digest_by_stat(&metadata)
-            && let Some(file) = self.open(&digest)
-        {
+        let by_stat = self.by_stat().join(stat_key(&metadata));
+        if trusted && let Some((file, digest)) = artifact::open(&by_stat, true, &self.build_id) {
             return Ok(Lookup::Hit(file, digest));
         }
         let file = artifact::open_module(module)?;
@@ -136,7 +134,7 @@ impl Compiled {
     /// Is this what [`write_to`](Self::write_to) wrote for the module with this digest?
     #[must_use]
     pub fn is_artifact(&self, file: &File, digest: &Digest) -> bool {
-        artifact::is_of(file, digest, &self.build_id)
+        file.metadata().is_ok_and(|it| artifact::module_of(file, it.len(), &self.build_id) == Some(*digest))
     }
 
     /// Forgets an artifact that the engine did not take.
@@ -164,7 +162,10 @@ impl Compiled {
     }
 
     fn open(&self, digest: &Digest) -> Option<File> {
-        artifact::open(&self.by_digest().join(digest.to_string()), digest, &self.build_id)
+        let path = self.by_digest().join(digest.to_string());
+        artifact::open(&path, false, &self.build_id)
+            .filter(|(_, module)| module == digest)
+            .map(|(file, _)| file)
     }
 
     /// The parents of both directories are checked with the first.
@@ -178,10 +179,6 @@ impl Compiled {
         })
     }
 
-    fn digest_by_stat(&self, module: &Metadata) -> Option<Digest> {
-        fs::read_link(self.by_stat().join(stat_key(module))).ok()?.to_str()?.parse().ok()
-    }
-
     /// Lets the next call find the digest by stat. Only a shortcut: whoever cannot write it hashes again.
     fn remember(&self, module: &Metadata, digest: &Digest) {
         let changed =
@@ -192,7 +189,7 @@ impl Compiled {
         let path = self.by_stat().join(stat_key(module));
         let unfinished = self.by_stat().join(format!(".{}.{}", stat_key(module), std::process::id()));
         let _ = fs::remove_file(&unfinished);
-        if symlink(digest.to_string(), &unfinished).is_ok() {
+        if symlink(format!("../by-digest/{digest}"), &unfinished).is_ok() {
             let _ = fs::rename(&unfinished, &path);
         }
     }

@@ -26,6 +26,11 @@ impl Digest {
         }
     }
 
+    /// From the bytes themselves.
+    pub(crate) fn from_bytes(bytes: [u8; 32]) -> Self {
+        Self(bytes)
+    }
+
     /// The bytes themselves.
     #[must_use]
     pub fn as_bytes(&self) -> &[u8; 32] {
