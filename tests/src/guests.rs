@@ -98,6 +98,16 @@ pub fn verdict(case: u8, text: &str) -> (String, &'static str) {
     (format!(r#"(data (i32.const 2048) "{head}") (data (i32.const 4096) "{escaped}")"#), "(i32.const 2048)")
 }
 
+/// Fields and body for the verdict `deny` (3) of `pre` with this error.
+#[must_use]
+pub fn deny(code: u32, msg: &str) -> (String, &'static str) {
+    let words = [0, 3, code, 4096, u32::try_from(msg.len()).unwrap_or(0), 0, 0];
+    let bytes =
+        words.iter().flat_map(|it| it.to_le_bytes()).map(|it| format!("\\{it:02x}")).collect::<Vec<_>>();
+    let head = bytes.concat();
+    (format!(r#"(data (i32.const 2048) "{head}") (data (i32.const 4096) "{msg}")"#), "(i32.const 2048)")
+}
+
 /// Makes a component of a core module, for a world of the contract or, with `{`, for one in the text format.
 #[must_use]
 pub fn encode(module: &[u8], world: &str) -> Vec<u8> {

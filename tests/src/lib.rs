@@ -9,7 +9,7 @@ mod guests;
 mod lab;
 mod node;
 
-pub use guests::{GO_ON, component, encode, padded, variant, verdict};
+pub use guests::{GO_ON, component, deny, encode, padded, variant, verdict};
 pub use lab::{Answer, Call, CniError, Lab};
 pub use node::Node;
 

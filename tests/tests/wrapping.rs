@@ -207,6 +207,40 @@ fn a_delegate_that_fails_is_named_and_gets_its_del() {
 }
 
 #[test]
+fn a_del_goes_on_past_a_hook_that_may_fail_it() {
+    let lab = Lab::new("module");
+    lab.install("bad", &wasmhook_tests::component("", "unreachable", "unreachable"));
+    let mut call = fake(&lab, "exit 0");
+    let mut config: Value = serde_json::from_str(&call.stdin).unwrap();
+    config["hooks"] = json!([{ "module": "bad", "onFailure": { "DEL": "fail" } }]);
+    (call.verb, call.stdin) = ("DEL".into(), config.to_string());
+    assert_eq!(lab.ctl(&["compile", "bad"]).code, Some(0));
+    let error = lab.call(&call).error();
+    assert!(error.msg.starts_with("hook `bad`: trap"), "{error:?}");
+    assert_eq!(fs::read_to_string(lab.path().join("verbs")).unwrap(), "DEL\n");
+}
+
+#[test]
+fn a_hook_that_refuses_a_del_is_heard_only_where_the_entry_says_so() {
+    let lab = Lab::new("module");
+    let mut call = fake(&lab, "exit 0");
+    let (data, body) = wasmhook_tests::deny(77, "not now");
+    lab.install("bad", &wasmhook_tests::component(&data, body, wasmhook_tests::GO_ON));
+    assert_eq!(lab.ctl(&["compile", "bad"]).code, Some(0));
+    let mut config: Value = serde_json::from_str(&call.stdin).unwrap();
+    config["hooks"] = json!([{ "module": "bad" }]);
+    (call.verb, call.stdin) = ("DEL".into(), config.to_string());
+    let answer = lab.call(&call);
+    answer.silent();
+    assert!(answer.stderr.contains("wants DEL to fail: not now; ignored"), "{answer:?}");
+    config["mayFailDel"] = json!(true);
+    call.stdin = config.to_string();
+    let error = lab.call(&call).error();
+    assert_eq!((error.code, error.msg.as_str()), (77, "not now"));
+    assert_eq!(fs::read_to_string(lab.path().join("verbs")).unwrap(), "DEL\nDEL\n");
+}
+
+#[test]
 fn a_delegate_that_is_not_there_or_no_name_is_an_error_before_any_effect() {
     let lab = Lab::new("module");
     let error = |plugin: &str| {

@@ -25,8 +25,8 @@ pub(crate) struct Pipeline<'a> {
     pub(crate) stderr: &'a mut dyn Write,
     /// Each hook's place in its room, and what its `pre` left for its `post`.
     pub(crate) seats: Vec<(Seat, Option<String>)>,
-    /// What a hook would like DEL to fail with.
-    pub(crate) del_refused: Option<cni::Error>,
+    /// What DEL fails with in the end because of a hook, if the entry lets it. Until then it goes on.
+    pub(crate) del_refused: Option<Error>,
 }
 
 /// How far the call has come: a result (none for DEL and CHECK), or an error.
@@ -61,7 +61,7 @@ impl Pipeline<'_> {
                 self.undo(made.as_ref());
                 Err(error)
             }
-            (Ok(result), _) => self.del_refused.map_or(Ok(result), |error| Err(error.into())),
+            (Ok(result), _) => self.del_refused.map_or(Ok(result), Err),
             (result, _) => result,
         }
     }
@@ -203,15 +203,20 @@ impl Pipeline<'_> {
         }
     }
 
-    fn hook_failed(&self, index: usize, phase: &'static str, why: Why) -> Result<(), Error> {
+    fn hook_failed(&mut self, index: usize, phase: &'static str, why: Why) -> Result<(), Error> {
         let hook = &self.entry.hooks[index];
         self.on_failure(index, HookFailure { hook: hook.name.clone(), at: hook.at.clone(), phase, why })
     }
 
     /// Broken is not "deny": what comes of it is the operator's decision.
-    fn on_failure(&self, index: usize, failure: HookFailure) -> Result<(), Error> {
+    fn on_failure(&mut self, index: usize, failure: HookFailure) -> Result<(), Error> {
         let hook = &self.entry.hooks[index];
         match hook.on_failure.effect(self.verb()) {
+            Effect::Fail if self.verb() == Verb::Del => {
+                tracing::error!(container_id = self.environment.container_id, "{failure}");
+                self.del_refused.get_or_insert(failure.into());
+                Ok(())
+            }
             Effect::Fail => Err(failure.into()),
             Effect::Ignore => {
                 tracing::error!(verb = %self.verb(), container_id = self.environment.container_id, "{failure}; ignored (`onFailure`)");
@@ -229,7 +234,7 @@ impl Pipeline<'_> {
     fn refuse_del(&mut self, index: usize, error: cni::Error) {
         let hook = &self.entry.hooks[index].name;
         if self.entry.may_fail_del {
-            self.del_refused.get_or_insert(error);
+            self.del_refused.get_or_insert(error.into());
         } else {
             tracing::warn!(hook, "wants DEL to fail: {error}; ignored (`mayFailDel` is not set)");
         }
