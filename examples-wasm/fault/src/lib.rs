@@ -95,7 +95,7 @@ fn draw(request: &Request, seed: u64) -> f64 {
     hash = (hash ^ (hash >> 33)).wrapping_mul(0xff51_afd7_ed55_8ccd);
     hash = (hash ^ (hash >> 33)).wrapping_mul(0xc4ce_b9fe_1a85_ec53);
     hash ^= hash >> 33;
-    #[allow(clippy::cast_precision_loss)]
+    #[allow(clippy::cast_precision_loss, reason = "53 bits are what a double holds")]
     let percent = (hash >> 11) as f64 / (1_u64 << 53) as f64 * 100.0;
     percent
 }

@@ -167,16 +167,15 @@ fn not_available(error: &Error) -> Error {
 }
 
 fn versions() -> Object {
-    let all: Vec<_> = SpecVersion::ALL.iter().map(|version| version.as_str()).collect();
-    let document = json!({ "cniVersion": SpecVersion::V1_1_0.as_str(), "supportedVersions": all });
+    let supported = SpecVersion::ALL.map(SpecVersion::as_str);
+    let document = json!({ "cniVersion": SpecVersion::V1_1_0.as_str(), "supportedVersions": supported });
     document.to_string().parse().unwrap_or_default()
 }
 
 fn about() -> String {
-    let versions: Vec<_> = SpecVersion::ALL.iter().map(|version| version.as_str()).collect();
     format!(
         "CNI wasmhook plugin v{}: WebAssembly hooks around the real plugins\nCNI protocol versions supported: {}",
         env!("CARGO_PKG_VERSION"),
-        versions.join(", ")
+        SpecVersion::ALL.map(SpecVersion::as_str).join(", ")
     )
 }

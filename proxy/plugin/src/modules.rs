@@ -88,30 +88,31 @@ impl<'a> Modules<'a> {
         match module {
             ModuleRef::Path(path) => Ok(path.clone()),
             ModuleRef::Name(name) => {
-                let directories = &self.settings.modules;
-                let candidates = directories.iter().map(|directory| directory.join(format!("{name}.wasm")));
-                candidates.into_iter().find(|path| path.exists()).ok_or_else(|| ModuleError::NotFound {
-                    name: name.clone(),
-                    directories: directories.clone(),
-                })
+                self.candidates(name).find(|path| path.exists()).ok_or_else(|| self.not_found(name))
             }
         }
     }
 
-    /// Looks the compiled module up under each path that the module can have.
+    /// The file of a module, and its compiled form: the lookup itself tells which file is there.
     fn find(&self, module: &ModuleRef) -> Result<(PathBuf, Lookup), ModuleError> {
-        if let ModuleRef::Name(name) = module {
-            for directory in &self.settings.modules {
-                let path = directory.join(format!("{name}.wasm"));
-                match self.store.find(&path) {
-                    Err(StoreError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => {}
-                    found => return Ok((path, found?)),
-                }
-            }
+        let look =
+            |path: PathBuf| self.store.find(&path).map(|found| (path, found)).map_err(ModuleError::from);
+        match module {
+            ModuleRef::Path(path) => look(path.clone()),
+            ModuleRef::Name(name) => self
+                .candidates(name)
+                .map(look)
+                .find(|found| !matches!(found, Err(ModuleError::Gone(_))))
+                .unwrap_or_else(|| Err(self.not_found(name))),
         }
-        let path = self.path(module)?;
-        let found = self.store.find(&path)?;
-        Ok((path, found))
+    }
+
+    fn candidates(&self, name: &str) -> impl Iterator<Item = PathBuf> {
+        self.settings.modules.iter().map(move |directory| directory.join(format!("{name}.wasm")))
+    }
+
+    fn not_found(&self, name: &str) -> ModuleError {
+        ModuleError::NotFound { name: name.to_owned(), directories: self.settings.modules.clone() }
     }
 
     /// A hook's compiled module: found, or compiled now where the verb can wait for that.

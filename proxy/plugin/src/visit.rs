@@ -58,9 +58,7 @@ impl<'a> Guests<'a> {
         phase: &Phase,
         artifact: &File,
     ) -> Result<Visited, HookFailure> {
-        let entered = if seat.0.is_some() { Ok(()) } else { self.enter(hook, seat, artifact) };
-        entered
-            .and_then(|()| ask(hook, seat, verb, phase))
+        self.enter_and_ask(hook, seat, verb, phase, artifact)
             .map_err(|fault| failure(hook, phase, fault.into()))
     }
 
@@ -69,23 +67,32 @@ impl<'a> Guests<'a> {
             return Ok(ask(hook, seat, verb, phase)?);
         }
         let (artifact, digest) = self.modules.artifact(hook, verb)?;
-        match self.enter(hook, seat, &artifact).and_then(|()| ask(hook, seat, verb, phase)) {
+        match self.enter_and_ask(hook, seat, verb, phase, &artifact) {
             Err(Fault::Artifact(why)) => {
                 // Made on another processor, perhaps: any doubt is a miss.
                 tracing::warn!(hook = hook.name, %digest, "compiled module not usable, compiling it again: {why}");
                 self.modules.store().forget(&digest);
                 let (artifact, _) = self.modules.artifact(hook, verb)?;
-                self.enter(hook, seat, &artifact)?;
-                Ok(ask(hook, seat, verb, phase)?)
+                Ok(self.enter_and_ask(hook, seat, verb, phase, &artifact)?)
             }
             visited => Ok(visited?),
         }
     }
 
-    fn enter(&self, hook: &HookSpec, seat: &mut Seat, artifact: &File) -> Result<(), Fault> {
-        let admits = |interface: &str, function: &str| admits(&hook.grants, interface, function);
-        seat.0 = Some(Guest::enter(artifact, hook.limits, self.isolation, &admits)?);
-        Ok(())
+    /// Lets the hook in, unless it has its seat already.
+    fn enter_and_ask(
+        &self,
+        hook: &HookSpec,
+        seat: &mut Seat,
+        verb: Verb,
+        phase: &Phase,
+        artifact: &File,
+    ) -> Result<Visited, Fault> {
+        if seat.0.is_none() {
+            let admits = |interface: &str, function: &str| admits(&hook.grants, interface, function);
+            seat.0 = Some(Guest::enter(artifact, hook.limits, self.isolation, &admits)?);
+        }
+        ask(hook, seat, verb, phase)
     }
 }
 

@@ -1,8 +1,5 @@
 use serde_json::Value;
 
-/// The package whose interfaces are host calls; `wasmhook:host/link@0.1.0` is the interface `link`.
-pub const INTERFACES_OF: &str = "wasmhook:host/";
-
 /// May a guest import a function?
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Admission {

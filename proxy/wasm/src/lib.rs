@@ -26,7 +26,7 @@ mod warm;
 
 #[cfg(feature = "compiler")]
 pub use compile::{CompileError, Import, Inspection, compile, inspect};
-pub use door::{Admission, Door, INTERFACES_OF};
+pub use door::{Admission, Door};
 pub use engine::build_id;
 pub use fault::{Culprit, Fault};
 pub use limits::Limits;

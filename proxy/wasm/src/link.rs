@@ -1,7 +1,7 @@
 //! Every import of a guest becomes a message to the door, and an import that the door does not admit is found
 //! before the guest's first instruction.
 
-use crate::door::{Admission, Door, INTERFACES_OF};
+use crate::door::{Admission, Door};
 use crate::tenant::Tenant;
 use crate::{Fault, convert};
 use serde_json::{Map, Value};
@@ -9,6 +9,8 @@ use wasmtime::component::types::{ComponentFunc, ComponentItem};
 use wasmtime::component::{Component, Linker, Val};
 use wasmtime::{Engine, StoreContextMut};
 
+/// The package whose interfaces are host calls.
+const PACKAGE: &str = "wasmhook:host/";
 /// The versions of the contract that are spoken here.
 const VERSIONS: [&str; 1] = ["0.1.0"];
 
@@ -53,7 +55,7 @@ pub(crate) fn link<D: Door + 'static>(
 
 /// `wasmhook:host/link@0.1.0` → `link`.
 pub(crate) fn interface(import: &str) -> Option<&str> {
-    let (name, version) = import.strip_prefix(INTERFACES_OF)?.split_once('@')?;
+    let (name, version) = import.strip_prefix(PACKAGE)?.split_once('@')?;
     VERSIONS.contains(&version).then_some(name)
 }
 
