@@ -8,16 +8,16 @@ use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::Path;
 
 const MAGIC: &[u8; 8] = b"wasmhook";
-/// Magic, length of the code, digest of the module, digest of the build id.
-const TRAILER: usize = 8 + 8 + 32 + 32;
+/// Magic, length of the code, digest of the module; the build id follows.
+const FIXED: usize = 8 + 8 + 32;
 
 /// What to append to the code.
 pub(crate) fn trailer(code: usize, module: &Digest, build_id: &str) -> Vec<u8> {
-    let mut trailer = Vec::with_capacity(TRAILER);
+    let mut trailer = Vec::with_capacity(FIXED + build_id.len());
     trailer.extend_from_slice(MAGIC);
     trailer.extend_from_slice(&(code as u64).to_le_bytes());
     trailer.extend_from_slice(module.as_bytes());
-    trailer.extend_from_slice(Digest::of(build_id.as_bytes()).as_bytes());
+    trailer.extend_from_slice(build_id.as_bytes());
     trailer
 }
 
@@ -35,11 +35,11 @@ pub(crate) fn open(path: &Path, follow: bool, build_id: &str) -> Option<(File, D
 
 /// The module that a whole artifact of this build was made of.
 pub(crate) fn module_of(file: &File, length: u64, build_id: &str) -> Option<Digest> {
-    let code = usize::try_from(length).ok()?.checked_sub(TRAILER)?;
-    let mut found = [0; TRAILER];
+    let code = usize::try_from(length).ok()?.checked_sub(FIXED + build_id.len())?;
+    let mut found = vec![0; FIXED + build_id.len()];
     file.read_exact_at(&mut found, code as u64).ok()?;
-    let module = Digest::from_bytes(found[16..48].try_into().ok()?);
-    (found[..] == trailer(code, &module, build_id)[..]).then_some(module)
+    let module = Digest::from_bytes(found[16..FIXED].try_into().ok()?);
+    (found == trailer(code, &module, build_id)).then_some(module)
 }
 
 /// A module's file, opened for reading and known to be one: a fifo would block us, a device would not end.
