@@ -10,7 +10,7 @@ pub struct Exported<H>(PhantomData<H>);
 
 impl<H: Hook> Guest for Exported<H> {
     fn pre(request: types::Request) -> Result<types::PreVerdict, String> {
-        log_panics();
+        log_panics::<H>();
         let wanted = H::pre(&request.into()).map_err(|failure| failure.to_string())?;
         Ok(match wanted {
             Pre::Proceed => types::PreVerdict::Proceed,
@@ -21,7 +21,7 @@ impl<H: Hook> Guest for Exported<H> {
     }
 
     fn post(request: types::Request, got: types::Outcome) -> Result<types::PostVerdict, String> {
-        log_panics();
+        log_panics::<H>();
         let outcome = Outcome(got.map_err(Error::from));
         let wanted = H::post(&request.into(), outcome).map_err(|failure| failure.to_string())?;
         Ok(match wanted {
@@ -38,9 +38,11 @@ fn json(value: &impl Serialize) -> Result<String, String> {
 }
 
 /// A panic in wasm is a bare trap; its words would be lost without this.
-fn log_panics() {
+fn log_panics<H: Hook>() {
     #[cfg(target_arch = "wasm32")]
-    std::panic::set_hook(Box::new(|panic| crate::error!("{panic}")));
+    if H::LOG_PANICS {
+        std::panic::set_hook(Box::new(|panic| crate::error!("{panic}")));
+    }
 }
 
 impl From<types::Request> for Request {

