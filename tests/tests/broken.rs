@@ -308,3 +308,48 @@ fn a_guest_cannot_write_control_characters_into_the_log() {
         );
     }
 }
+
+/// With several hooks in one process their memory is the same, wiped: data, stack, what was grown, tables.
+#[test]
+fn a_hook_finds_nothing_of_the_one_before_it() {
+    // Not where the request is lifted to, at 65536 and up.
+    let places = [0, 2048, 65000, 1_048_576, 2_097_152, 2_100_000];
+    let dirty: String = places.map(|at| format!("(i32.load (i32.const {at})) i32.or ")).concat();
+    let soil: String = places.map(|at| format!("(i32.store (i32.const {at}) (i32.const 77)) ")).concat();
+    let body = format!(
+        "(drop (memory.grow (i32.const 1))) (i32.const 0) {dirty} (ref.is_null (table.get 0 (i32.const 3))) i32.eqz i32.or \
+         (if (then unreachable)) {soil} (table.set 0 (i32.const 3) (ref.func $f)) (i32.const 1024)"
+    );
+    let parts = "(table 10 20 funcref) (func $f) (elem declare func $f)";
+    let module = component(parts, &body, &body);
+    for isolation in ISOLATIONS {
+        let lab = Lab::new(isolation);
+        let names = ["a", "b", "c", "d"];
+        for (number, name) in (0..).zip(names) {
+            lab.install(name, &wasmhook_tests::variant(&module, number));
+        }
+        let mut config = chained(&json!(null));
+        config["hooks"] = names.iter().map(|name| json!({ "module": name })).collect();
+        let _ = lab.call(&Call::new("ADD", &config)).result();
+        // The same module again and again.
+        config["hooks"] = json!([{ "module": "a" }, { "module": "a" }, { "module": "b" }]);
+        let _ = lab.call(&Call::new("ADD", &config)).result();
+    }
+}
+
+/// A pool of memory must take whatever the limits admit.
+#[test]
+fn a_hook_may_be_as_large_in_company_as_alone() {
+    // The first memory is the one that `component` adds.
+    let parts = "(table $big 99000 funcref) (table $t2 1 funcref) (data (i32.const 2000000) \"x\")";
+    let lab = Lab::new("none");
+    for (number, name) in (0..).zip(["a", "b"]) {
+        let module = component(parts, GO_ON, GO_ON);
+        lab.install(name, &wasmhook_tests::variant(&module, number));
+    }
+    for hooks in [json!([{ "module": "a" }]), json!([{ "module": "a" }, { "module": "b" }])] {
+        let mut config = chained(&json!(null));
+        config["hooks"] = hooks;
+        let _ = lab.call(&Call::new("ADD", &config)).result();
+    }
+}

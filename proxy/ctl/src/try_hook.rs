@@ -107,7 +107,7 @@ impl Try {
         let settings =
             Settings { isolation: Room::Module, log: Level::Debug.min(settings.log), ..settings.clone() };
         log_to_stderr(settings.log);
-        let guests = Guests::new(&settings);
+        let guests = Guests::new(&settings, 1);
         let artifact = artifact(&path, &bytes)?;
         let mut seat = Seat::default();
         let before = request.config.clone();

@@ -129,7 +129,7 @@ fn serve(
             (Some(Delegate::find(&plugin_type, &environment.path, variables)?), inner)
         }
     };
-    let guests = Guests::new(&settings);
+    let guests = Guests::new(&settings, entry.hooks.len());
     let seats = entry.hooks.iter().map(|_| Default::default()).collect();
     let pipeline = Pipeline {
         environment,

@@ -7,7 +7,7 @@ use std::fs::File;
 use std::time::Instant;
 use wasmhook_cni::Verb;
 use wasmhook_host::Visit;
-use wasmhook_wasm::{Fault, Guest, Isolation, Phase, Usage, Verdict};
+use wasmhook_wasm::{Fault, Guest, Isolation, Phase, Usage, Verdict, expect_guests};
 
 /// Brings hooks into the guest's room.
 #[derive(Debug)]
@@ -32,10 +32,14 @@ pub struct Visited {
 }
 
 impl<'a> Guests<'a> {
-    /// For a node with these settings.
+    /// For a node with these settings, and this many hooks.
     #[must_use]
-    pub fn new(settings: &'a Settings) -> Self {
-        Self { modules: Modules::new(settings), isolation: settings.isolation.into() }
+    pub fn new(settings: &'a Settings, hooks: usize) -> Self {
+        let isolation = settings.isolation.into();
+        if isolation == Isolation::None {
+            expect_guests(hooks);
+        }
+        Self { modules: Modules::new(settings), isolation }
     }
 
     /// One phase of one hook. The guest keeps its seat until the next.
@@ -69,7 +73,7 @@ impl<'a> Guests<'a> {
         let (artifact, digest) = self.modules.artifact(hook, verb)?;
         match self.enter_and_ask(hook, seat, verb, phase, &artifact) {
             Err(Fault::Artifact(why)) => {
-                // Made on another processor, perhaps: any doubt is a miss.
+                // Any doubt is a miss.
                 tracing::warn!(hook = hook.name, %digest, "compiled module not usable, compiling it again: {why}");
                 self.modules.store().forget(&digest);
                 let (artifact, _) = self.modules.artifact(hook, verb)?;

@@ -47,13 +47,13 @@ pub struct Inspection {
     pub imports: Vec<Import>,
 }
 
-/// Compiles a component for this machine's processor. The output is what
+/// Compiles a component, for any processor of this machine's architecture. The output is what
 /// [`Job::artifact`](crate::Job::artifact) wants.
 pub fn compile(module: &[u8]) -> Result<Vec<u8>, CompileError> {
     if !inspect(module)?.is_hook {
         return Err(CompileError::World);
     }
-    let engine = engine::engine().map_err(|error| CompileError::Cranelift(format!("{error:#}")))?;
+    let engine = engine::compiler().map_err(|error| CompileError::Cranelift(format!("{error:#}")))?;
     engine.precompile_component(module).map_err(|error| CompileError::Cranelift(format!("{error:#}")))
 }
 

@@ -1,6 +1,7 @@
 //! The settings that compiler and runner must agree on. This file's own text is part of every compiled module's
 //! path ([`build_id`]), so whatever changes here makes a miss of all that was compiled before.
 
+use crate::pool;
 use std::sync::OnceLock;
 use wasmtime::{Config, Engine, WasmBacktraceDetails};
 
@@ -61,12 +62,43 @@ pub(crate) fn engine() -> wasmtime::Result<Engine> {
     static ENGINE: OnceLock<Engine> = OnceLock::new();
     match ENGINE.get() {
         Some(engine) => Ok(engine.clone()),
-        None => Engine::new(&config()).map(|engine| ENGINE.get_or_init(|| engine).clone()),
+        None => pool::engine(config()).map(|engine| ENGINE.get_or_init(|| engine).clone()),
     }
+}
+
+/// An engine that compiles and never runs: for any processor of this architecture, so that a compiled module may come
+/// with a node's image, and so that nobody must ask this processor what it can do.
+#[cfg(feature = "compiler")]
+pub(crate) fn compiler() -> wasmtime::Result<Engine> {
+    let mut config = config();
+    config.target(&format!("{}-unknown-linux-gnu", std::env::consts::ARCH))?;
+    Engine::new(&config)
 }
 
 #[cfg(test)]
 mod tests {
+    /// Without SSE4.1 or AVX some vector instructions take another way through Cranelift.
+    #[test]
+    fn vector_instructions_run_without_what_newer_processors_have() {
+        let module = wat::parse_str(
+            r#"(module (func (export "f") (result i32)
+                (v128.const f32x4 1.5 2.5 -0.5 9.75) f32x4.nearest f32x4.ceil i32x4.trunc_sat_f32x4_s
+                (v128.const i8x16 3 2 1 0 4 5 6 7 8 9 10 11 12 13 14 15) i8x16.swizzle
+                i8x16.popcnt i16x8.extadd_pairwise_i8x16_u i32x4.extadd_pairwise_i16x8_u
+                (v128.const i32x4 7 7 7 7) i32x4.mul i32x4.extract_lane 0))"#,
+        );
+        let code = super::compiler().unwrap().precompile_module(&module.unwrap()).unwrap();
+        let engine = super::engine().unwrap();
+        // SAFETY: compiled above.
+        #[allow(unsafe_code, reason = "loading compiled code")]
+        let module = unsafe { wasmtime::Module::deserialize(&engine, code) }.unwrap();
+        let mut store = wasmtime::Store::new(&engine, ());
+        store.set_epoch_deadline(1);
+        let instance = wasmtime::Instance::new(&mut store, &module, &[]).unwrap();
+        let function = instance.get_typed_func::<(), i32>(&mut store, "f").unwrap();
+        assert_eq!(function.call(&mut store, ()).unwrap(), 7);
+    }
+
     #[test]
     fn the_version_in_the_path_is_the_one_in_the_lock_file() {
         let lock = include_str!("../../../Cargo.lock");

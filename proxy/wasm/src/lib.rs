@@ -6,7 +6,7 @@
 //!
 //! In the order of a call: a [`Guest`] gets a child of its own (`child`), the room is furnished (`room`), the
 //! guest's imports are linked to the door (`link`), values become JSON and back (`convert`), messages cross the socket
-//! (`frame`), and timers and a limiter watch (`alarm`, `limits`). `engine` holds the settings that compiler and
+//! (`frame`), and timers and a limiter watch (`alarm`, `limits`). `pool` lends memory from guest to guest. `engine` holds the settings that compiler and
 //! runner must share; `compile` exists in `wasmhookctl` alone.
 
 mod alarm;
@@ -20,6 +20,7 @@ mod fault;
 mod frame;
 mod limits;
 mod link;
+mod pool;
 mod room;
 mod tenant;
 mod warm;
@@ -30,6 +31,7 @@ pub use door::{Admission, Door};
 pub use engine::build_id;
 pub use fault::{Culprit, Fault};
 pub use limits::Limits;
+pub use pool::expect_guests;
 pub use room::{Outcome, Phase, Report, Usage, Verdict};
 
 use std::{fs::File, mem::ManuallyDrop, time::Instant};

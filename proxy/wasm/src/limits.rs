@@ -19,11 +19,11 @@ impl Default for Limits {
 }
 
 /// A Go or Python component has a handful of core instances; a hundred is somebody trying something.
-const INSTANCES: usize = 100;
-const TABLES: usize = 100;
-const MEMORIES: usize = 10;
+pub(crate) const INSTANCES: usize = 100;
+pub(crate) const TABLES: usize = 20;
+pub(crate) const MEMORIES: usize = 10;
 /// Functions that can be called indirectly: 100,000 is ten times what QuickJS has, at 8 bytes each.
-const TABLE_ELEMENTS: usize = 100_000;
+pub(crate) const TABLE_ELEMENTS: usize = 100_000;
 
 /// Counts what a guest takes and refuses the rest. A refusal is remembered: what the guest does about it (mostly
 /// a bare trap) would not tell anybody why.

@@ -3,10 +3,10 @@ use crate::bindings::Room as Exports;
 use crate::limits::{Limiter, Limits};
 use crate::tenant::Tenant;
 use crate::{Admission, CniError, Door, Fault, PostVerdict, PreVerdict, Request, engine, link, warm};
-use nix::time::{ClockId, clock_gettime};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::fs::File;
+use std::io;
 use std::os::fd::AsRawFd;
 use std::time::{Duration, Instant};
 use wasmtime::component::{Component, InstancePre};
@@ -48,7 +48,7 @@ pub enum Verdict {
 pub struct Usage {
     /// Time on the wall.
     pub wall: Duration,
-    /// Processor time.
+    /// Processor time of the guest and its host calls.
     pub cpu: Duration,
     /// Bytes of linear memory.
     pub memory: u64,
@@ -93,26 +93,33 @@ impl<D: Door + 'static> Room<D> {
 
     /// Lets the guest in for one phase.
     pub(crate) fn ask(&self, phase: &Phase, limits: &Limits, door: D, started: Instant) -> (Report, D) {
-        let cpu_before = cpu_time();
         let mut store = Store::new(&self.engine, Tenant { door, limiter: Limiter::new(limits) });
-        let verdict = self.visit(&mut store, phase, limits);
+        let (verdict, cpu) = match self.visit(&mut store, phase, limits) {
+            Ok(visited) => visited,
+            Err(timers) => (Err(Fault::Host(format!("timers: {timers}"))), Duration::ZERO),
+        };
         let Tenant { door, limiter } = store.into_data();
-        let cpu = cpu_time().saturating_sub(cpu_before);
         let usage = Usage { wall: started.elapsed(), cpu, memory: limiter.taken() };
         (Report { verdict, usage }, door)
     }
 
-    fn visit(&self, store: &mut Store<Tenant<D>>, phase: &Phase, limits: &Limits) -> Result<Verdict, Fault> {
+    fn visit(
+        &self,
+        store: &mut Store<Tenant<D>>,
+        phase: &Phase,
+        limits: &Limits,
+    ) -> io::Result<(Result<Verdict, Fault>, Duration)> {
         store.limiter(|tenant| &mut tenant.limiter);
         // Bytes of arguments that one host call may lift out of the guest.
         store.set_hostcall_fuel(4 << 20);
         store.set_epoch_deadline(1);
         store.epoch_deadline_trap();
-        let alarm = Alarm::arm(&self.engine, limits.cpu, limits.wall);
-        let alarm = alarm.map_err(|error| Fault::Host(format!("timers: {error}")))?;
-        let verdict = ask(store, &self.guest, phase);
-        drop(alarm);
-        verdict.map_err(|error| explain(&error, store.data(), limits))?.map_err(Fault::Reported)
+        let alarm = Alarm::arm(&self.engine, limits.cpu, limits.wall)?;
+        let verdict = match ask(store, &self.guest, phase) {
+            Ok(said) => said.map_err(Fault::Reported),
+            Err(error) => Err(explain(&error, store.data(), limits, alarm.reached())),
+        };
+        Ok((verdict, alarm.cpu()))
     }
 }
 
@@ -133,8 +140,13 @@ fn ask<D: Door + 'static>(
 }
 
 /// Says which limit it was where it was one: the trap itself only says `interrupt` or `unreachable`.
-fn explain<D>(error: &wasmtime::Error, tenant: &Tenant<D>, limits: &Limits) -> Fault {
-    match (error.downcast_ref::<Trap>(), Alarm::reached()) {
+fn explain<D>(
+    error: &wasmtime::Error,
+    tenant: &Tenant<D>,
+    limits: &Limits,
+    reached: Option<Reached>,
+) -> Fault {
+    match (error.downcast_ref::<Trap>(), reached) {
         (Some(Trap::Interrupt), Some(Reached::Cpu)) => return Fault::Cpu(limits.cpu),
         (Some(Trap::Interrupt), Some(Reached::Wall)) => return Fault::Wall(limits.wall),
         _ if tenant.limiter.refused_memory() => return Fault::Memory(limits.memory),
@@ -144,10 +156,6 @@ fn explain<D>(error: &wasmtime::Error, tenant: &Tenant<D>, limits: &Limits) -> F
         Some(trap) => Fault::Trap(trap.to_string().trim_start_matches("wasm trap: ").to_owned()),
         None => Fault::Trap(error.root_cause().to_string()),
     }
-}
-
-fn cpu_time() -> Duration {
-    clock_gettime(ClockId::CLOCK_PROCESS_CPUTIME_ID).map_or(Duration::ZERO, Duration::from)
 }
 
 /// The types of the contract print short in logs.
