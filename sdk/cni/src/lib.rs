@@ -1,7 +1,7 @@
 //! The words of the [CNI specification](https://github.com/containernetworking/cni/blob/main/SPEC.md) as data.
 //!
 //! For hooks and for the host alike: what a plugin is asked ([`Verb`], [`Environment`], [`PluginConfig`]) and what
-//! it answers ([`CniResult`], [`Error`]), and what of it a plugin is to see again
+//! it answers ([`CniResult`], [`Error`]), in which version ([`convert()`]), and what of it a plugin is to see again
 //! ([`take_back`]). Not for doing anything: no file, no process, no network is touched here.
 //!
 //! Configuration and results belong to somebody else, so nothing is lost on the way through: keys that are
@@ -10,6 +10,7 @@
 mod address;
 mod args;
 mod config;
+mod convert;
 mod environment;
 mod error;
 mod meaning;
@@ -23,6 +24,7 @@ mod version;
 
 pub use args::Args;
 pub use config::PluginConfig;
+pub use convert::{ConvertError, convert};
 pub use environment::Environment;
 pub use error::{Error, code};
 pub use merge::take_back;
