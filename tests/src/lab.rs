@@ -124,8 +124,9 @@ impl Lab {
     pub fn configure(&self, isolation: &str, compiler: &Path) {
         let (modules, store, compiler) = (self.modules(), self.compiled(), compiler.display());
         let text = format!(
-            "modules = ['{}']\ncompiled = '{}'\ncompiler = '{compiler}'\nisolation = '{isolation}'\n",
+            "modules = ['{}']\nstate = '{}'\ncompiled = '{}'\ncompiler = '{compiler}'\nisolation = '{isolation}'\n",
             modules.display(),
+            self.state().display(),
             store.display(),
         );
         fs::write(self.settings(), text).expect("settings");
@@ -152,6 +153,18 @@ impl Lab {
     #[must_use]
     pub fn compiled(&self) -> PathBuf {
         self.path().join("compiled")
+    }
+
+    /// The directory of journals, and of what else outlives a call.
+    #[must_use]
+    pub fn state(&self) -> PathBuf {
+        self.path().join("state")
+    }
+
+    /// How many journals there are.
+    #[must_use]
+    pub fn journals(&self) -> usize {
+        fs::read_dir(self.state().join("journal")).map_or(0, Iterator::count)
     }
 
     /// The node's directory.

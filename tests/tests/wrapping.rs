@@ -75,7 +75,7 @@ fn ptp_and_portmap_chained_after_us_work_as_without_us() {
     assert_eq!(mtu(&node, "p"), 1300);
 
     let portmap = json!({
-        "cniVersion": "1.0.0", "name": "net", "type": "wasmhook", "hooks": [{ "module": "identity" }],
+        "cniVersion": "1.0.0", "name": "net", "type": "wasmhook", "id": "ports", "hooks": [{ "module": "identity" }],
         "capabilities": { "portMappings": true },
         "runtimeConfig": { "portMappings": [{ "hostPort": 8080, "containerPort": 80, "protocol": "tcp" }] },
         "prevResult": result,

@@ -7,9 +7,9 @@ use std::fs::File;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use wasmhook_cni::{Object, Verb};
-use wasmhook_plugin::entry::{Entry, HookSpec};
-use wasmhook_plugin::settings::{Level, Room, Settings};
-use wasmhook_plugin::{Guests, HookFailure, Seat, Visited, log_to_stderr};
+use wasmhook_plugin::entry::{Entry, HookSpec, Place};
+use wasmhook_plugin::settings::{Level, LimitSettings, Room, Settings};
+use wasmhook_plugin::{Guests, HookFailure, Seat, Visited, start_log};
 use wasmhook_store::{Compiled, Digest};
 use wasmhook_wasm::{CniError, Outcome, Phase, PostVerdict, PreVerdict, Request, Usage};
 
@@ -106,7 +106,7 @@ impl Try {
         // The same way as on a node: in a child, its log on stderr.
         let settings =
             Settings { isolation: Room::Module, log: Level::Debug.min(settings.log), ..settings.clone() };
-        log_to_stderr(settings.log);
+        start_log(&settings);
         let guests = Guests::new(&settings, 1);
         let artifact = artifact(&path, &bytes)?;
         let mut seat = Seat::default();
@@ -171,7 +171,7 @@ impl Try {
             "config": asked.hook_config.clone().unwrap_or_else(|| json!({})),
         });
         let entry: Object = json!({ "hooks": [hook] }).to_string().parse().map_err(io::Error::from)?;
-        let (mut entry, problems) = Entry::read(&entry);
+        let (mut entry, problems) = Entry::read(&entry, Place::Chain, &LimitSettings::default());
         match (entry.hooks.pop(), problems.0.first()) {
             (Some(hook), None) => Ok(hook),
             (_, problem) => Err(Failure::Value("hook", problem.map(ToString::to_string).unwrap_or_default())),

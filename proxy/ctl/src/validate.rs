@@ -3,12 +3,13 @@ use crate::{Failure, Verdict};
 use anstyle::AnsiColor;
 use clap::Args;
 use serde::Serialize;
+use std::collections::HashMap;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use wasmhook_cni::{Object, SpecVersion};
-use wasmhook_plugin::entry::{Entry, HookSpec};
+use wasmhook_plugin::entry::{Entry, HookSpec, Place};
 use wasmhook_plugin::settings::Settings;
-use wasmhook_plugin::{Modules, Problems, find_plugin};
+use wasmhook_plugin::{Modules, find_plugin};
 use wasmhook_store::Digest;
 
 /// Check a conflist: every mistake at once, with its place and what to do
@@ -78,7 +79,12 @@ impl Check<'_> {
         }
         if !document.contains("plugins") {
             if document.contains("type") {
-                self.entry(document, "");
+                if self.plugin(document, "").is_none() {
+                    self.warning(
+                        "type",
+                        "neither the plugin nor its `ipam` is wasmhook; nothing to check".into(),
+                    );
+                }
             } else {
                 self.error("plugins", "missing; write a list of plugins".into());
             }
@@ -88,11 +94,19 @@ impl Check<'_> {
             Ok(plugins) => plugins.unwrap_or_default(),
             Err(error) => return self.error("plugins", error.to_string()),
         };
+        let mut ids: HashMap<String, usize> = HashMap::new();
         let mut ours = 0;
         for (index, plugin) in plugins.iter().enumerate() {
-            if matches!(plugin.read::<String>("type"), Ok(Some(it)) if it == "wasmhook") {
-                ours += 1;
-                self.entry(plugin, &format!("plugins[{index}]."));
+            let Some((place, id)) = self.plugin(plugin, &format!("plugins[{index}].")) else { continue };
+            ours += 1;
+            if place == Place::Ipam {
+                continue;
+            }
+            if let Some(other) = ids.insert(id.clone(), index) {
+                let message = format!(
+                    "{id:?} is plugins[{other}]'s as well: give each of our entries an `id` of its own, or they mistake each other's journals for theirs"
+                );
+                self.error(&format!("plugins[{index}].id"), message);
             }
         }
         if ours == 0 {
@@ -100,24 +114,49 @@ impl Check<'_> {
         }
     }
 
-    fn entry(&mut self, config: &Object, at: &str) {
-        let (entry, Problems(problems)) = Entry::read(config);
-        for problem in problems {
+    /// A plugin's configuration, if that or its `ipam` is ours: where, and the entry's id.
+    fn plugin(&mut self, config: &Object, at: &str) -> Option<(Place, String)> {
+        let is_ours =
+            |config: &Object| matches!(config.read::<String>("type"), Ok(Some(it)) if it == "wasmhook");
+        match Place::of(config) {
+            Place::Chain if is_ours(config) => Some((Place::Chain, self.entry(config, Place::Chain, at))),
+            Place::Chain => None,
+            Place::Ipam => Some((Place::Ipam, self.entry(config, Place::Ipam, &format!("{at}ipam.")))),
+        }
+    }
+
+    fn entry(&mut self, config: &Object, place: Place, at: &str) -> String {
+        let (mut entry, mut problems) = Entry::read(config, place, &self.settings.limits);
+        entry.judge_grants(self.settings, &mut problems);
+        for problem in problems.0 {
             self.error(&format!("{at}{}", problem.path), problem.message);
         }
-        for key in Entry::stray_keys(config) {
-            let message =
-                "read by nobody: a wrapped plugin gets `delegate`'s own keys; move it there, or take it out";
-            self.warning(&format!("{at}{key}"), message.into());
+        if place == Place::Chain {
+            for key in Entry::stray_keys(config) {
+                let message = "read by nobody: a wrapped plugin gets `delegate`'s own keys; move it there, or take it out";
+                self.warning(&format!("{at}{key}"), message.into());
+            }
         }
-        let delegate = entry.delegate.as_ref().and_then(|it| it.read::<String>("type").ok().flatten());
-        if let Some(plugin) = delegate.filter(|it| !it.is_empty())
-            && let Err(error) = find_plugin(&plugin, self.cni_path)
-        {
-            self.error(&format!("{at}delegate.type"), format!("{error}; install it, or give --cni-path"));
+        let one = config.contains("delegate") || place == Place::Ipam;
+        for (index, delegate) in entry.delegates.iter().enumerate() {
+            let at = if one { format!("{at}delegate.") } else { format!("{at}delegates[{index}].") };
+            self.delegate(delegate, &at);
         }
         for hook in &entry.hooks {
             self.hook(hook, &format!("{at}{}", hook.at));
+        }
+        entry.id
+    }
+
+    fn delegate(&mut self, delegate: &Object, at: &str) {
+        let plugin: Option<String> = delegate.read("type").ok().flatten();
+        if let Some(plugin) = plugin.filter(|it| !it.is_empty())
+            && let Err(error) = find_plugin(&plugin, self.cni_path)
+        {
+            self.error(&format!("{at}type"), format!("{error}; install it, or give --cni-path"));
+        }
+        if Place::of(delegate) == Place::Ipam {
+            self.entry(delegate, Place::Ipam, &format!("{at}ipam."));
         }
     }
 

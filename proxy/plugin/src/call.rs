@@ -1,16 +1,22 @@
-use crate::delegate::{self, Delegate};
-use crate::entry::Entry;
+use crate::attachment::{self, Means};
+use crate::delegate::{self, Surroundings};
+use crate::entry::{Entry, Place};
 use crate::error::Error;
-use crate::log::log_to_stderr;
-use crate::pipeline::Pipeline;
+use crate::gc::gc;
+use crate::log::start_log;
+use crate::problem::Problems;
 use crate::settings::Settings;
+use crate::status::{not_available, status};
 use crate::visit::Guests;
 use serde_json::{json, value::RawValue};
+use std::cell::RefCell;
 use std::ffi::OsString;
 use std::io::{Read, Write};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
+use std::time::Instant;
 use wasmhook_cni::{self as cni, Args, Environment, Object, PluginConfig, SpecVersion, Verb, code};
+use wasmhook_store::{Bypass, Journals, Versions};
 
 /// Whoever started us, with all that passes between us.
 pub struct Caller<'a> {
@@ -65,9 +71,9 @@ fn answer(caller: &mut Caller<'_>) -> Result<Option<Object>, cni::Error> {
         .read_to_string(&mut text)
         .map_err(|error| cni::Error::new(code::IO, format!("error reading from stdin: {error}")))?;
     let config = PluginConfig::parse(&text)?;
-    let version = config.version()?;
+    let version = version(environment.verb, &config)?;
     let settings = lookup("WASMHOOK_CONFIG").filter(|it| !it.is_empty());
-    serve(&environment, &variables, config, version, settings.as_deref().map(Path::new), caller.stderr)
+    serve(environment, &variables, config, version, settings.as_deref().map(Path::new), caller.stderr)
         .map_err(cni::Error::from)
         .map_err(|error| cni::Error {
             cni_version: error.cni_version.or_else(|| Some(version.to_string())),
@@ -76,8 +82,60 @@ fn answer(caller: &mut Caller<'_>) -> Result<Option<Object>, cni::Error> {
 }
 
 /// A call whose envelope is in order.
+pub(crate) struct Call<'a> {
+    pub(crate) environment: Environment,
+    pub(crate) args: Args,
+    pub(crate) network: String,
+    pub(crate) version: SpecVersion,
+    /// As it came, but for `prevResult`.
+    pub(crate) config: PluginConfig,
+    pub(crate) place: Place,
+    pub(crate) entry: Entry,
+    pub(crate) prev_result: Option<Box<RawValue>>,
+    pub(crate) guests: Guests<'a>,
+    pub(crate) journals: Journals,
+    pub(crate) means: Means<'a>,
+}
+
+impl Call<'_> {
+    /// `CNI_NETNS_OVERRIDE`: somebody knows that the container's namespace is ours.
+    pub(crate) fn overrides_namespace_check(&self) -> bool {
+        let named = self.means.around.variables.iter().find(|(key, _)| key == "CNI_NETNS_OVERRIDE");
+        named.is_some_and(|(_, value)| value == "1" || value.eq_ignore_ascii_case("true"))
+    }
+
+    pub(crate) fn is_ipam(&self) -> bool {
+        self.place == Place::Ipam
+    }
+
+    /// What a delegate gets before hooks have seen it.
+    pub(crate) fn delegate_config(&self, delegate: &Object) -> Result<Object, Error> {
+        let config = match self.place {
+            Place::Chain => delegate::config(&self.config, delegate),
+            Place::Ipam => Ok(delegate::ipam_config(&self.config, delegate)),
+        };
+        config.map_err(|error| cni::Error::new(code::DECODING, error.to_string()).into())
+    }
+
+    /// What hooks see where there is no delegate: the configuration without what is ours alone.
+    pub(crate) fn own_config(&self) -> Object {
+        let mut config = Object::clone(&self.config);
+        match self.place {
+            Place::Chain => {
+                config.remove("hooks");
+            }
+            Place::Ipam => {
+                let mut ipam = self.place.entry(&self.config).into_owned();
+                ipam.remove("hooks");
+                config.set_raw("ipam", delegate::to_raw(&ipam));
+            }
+        }
+        config
+    }
+}
+
 fn serve(
-    environment: &Environment,
+    environment: Environment,
     variables: &[(OsString, OsString)],
     mut config: PluginConfig,
     version: SpecVersion,
@@ -85,85 +143,102 @@ fn serve(
     stderr: &mut dyn Write,
 ) -> Result<Option<Object>, Error> {
     let verb = environment.verb;
-    check_version(verb, version)?;
+    let started = Instant::now();
     // A mistake of the operator's must not keep pods from going away.
     let forgiving = matches!(verb, Verb::Del | Verb::Gc);
     let settings = match Settings::load(settings) {
         Ok(settings) => settings,
         Err(error) if forgiving => {
-            log_to_stderr(Settings::default().log);
+            start_log(&Settings::default());
             tracing::error!("{error}; going on with the defaults");
             Settings::default()
         }
         Err(error) => return Err(error.into()),
     };
-    log_to_stderr(settings.log);
-    let (entry, problems) = Entry::read(&config);
-    if !problems.is_empty() {
-        match verb {
-            Verb::Del | Verb::Gc => problems.0.iter().for_each(|it| tracing::error!("{it}; skipped")),
-            Verb::Status => return Err(not_available(&Error::Configuration(problems.0))),
-            _ => return Err(Error::Configuration(problems.0)),
-        }
-    }
-    if matches!(verb, Verb::Gc | Verb::Status) {
-        return Ok(None);
-    }
+    start_log(&settings);
+    let place = Place::of(&config);
+    let (mut entry, mut problems) = Entry::read(&config, place, &settings.limits);
+    entry.judge_grants(&settings, &mut problems);
+    forgive(verb, problems)?;
+    skip_bypassed(&mut entry, &settings);
     let args = Args::parse(&environment.args)
         .or_else(|error| if forgiving { Ok(Args::default()) } else { Err(error) })?;
     let prev_result: Option<Box<RawValue>> =
         config.remove("prevResult").filter(|prev_result| prev_result.get() != "null");
-    if verb == Verb::Check && prev_result.is_none() {
-        return Err(Error::NothingToCheck);
-    }
-    let network = config.name();
-    let (delegate, config) = match &entry.delegate {
-        None => {
-            config.remove("hooks");
-            (None, config.into_object())
-        }
-        Some(wrapped) => {
-            let inner = delegate::config(&config, wrapped)
-                .map_err(|error| cni::Error::new(code::DECODING, error.to_string()))?;
-            let plugin_type = PluginConfig::from(wrapped.clone()).plugin_type();
-            (Some(Delegate::find(&plugin_type, &environment.path, variables)?), inner)
-        }
-    };
-    let guests = Guests::new(&settings, entry.hooks.len());
-    let seats = entry.hooks.iter().map(|_| Default::default()).collect();
-    let pipeline = Pipeline {
+    let path = environment.path.clone();
+    let around =
+        Surroundings { variables, versions: Versions::new(&settings.state), stderr: RefCell::new(stderr) };
+    let call = Call {
+        network: config.name(),
         environment,
         args,
-        network,
         version,
-        entry: &entry,
-        guests: &guests,
-        delegate,
         config,
+        place,
         prev_result,
-        stderr,
-        seats,
-        del_refused: None,
+        guests: Guests::new(&settings, entry.hooks.len()),
+        entry,
+        journals: Journals::new(&settings.state),
+        means: Means { around, path: &path, started, budgets: settings.budgets },
     };
-    let result = pipeline.run()?;
-    Ok(result.filter(|_| verb == Verb::Add))
+    match verb {
+        Verb::Add => attachment::add(&call),
+        Verb::Del => attachment::del(&call),
+        Verb::Check => attachment::check(&call),
+        Verb::Gc => gc(&call),
+        Verb::Status => status(&call),
+        Verb::Version => Ok(Some(versions())),
+    }
 }
 
+/// Mistakes in our own block are refused where nothing has happened yet, and skipped where something must be taken back.
+fn forgive(verb: Verb, problems: Problems) -> Result<(), Error> {
+    if problems.is_empty() {
+        return Ok(());
+    }
+    match verb {
+        Verb::Del | Verb::Gc => problems.0.iter().for_each(|it| tracing::error!("{it}; skipped")),
+        Verb::Status => return Err(not_available(Error::Configuration(problems.0))),
+        _ => return Err(Error::Configuration(problems.0)),
+    }
+    Ok(())
+}
+
+/// The node's off switch.
+fn skip_bypassed(entry: &mut Entry, settings: &Settings) {
+    if entry.hooks.is_empty() {
+        return;
+    }
+    let Some(bypass) = Bypass::now(&settings.state) else { return };
+    let before = entry.hooks.len();
+    entry.hooks.retain(|hook| !hook.bypassable);
+    tracing::error!(
+        skipped = before - entry.hooks.len(),
+        "hooks are switched off on this node for another {:?} (`wasmhookctl bypass off`)",
+        bypass.left()
+    );
+}
+
+/// The configuration's version, if it knows the verb.
 /// <https://github.com/containernetworking/cni/blob/main/SPEC.md#cni-operations>
-fn check_version(verb: Verb, version: SpecVersion) -> Result<(), cni::Error> {
+fn version(verb: Verb, config: &PluginConfig) -> Result<SpecVersion, cni::Error> {
     let since = match verb {
         Verb::Check => SpecVersion::V0_4_0,
         Verb::Gc | Verb::Status => SpecVersion::V1_1_0,
-        Verb::Add | Verb::Del | Verb::Version => SpecVersion::V0_1_0,
+        Verb::Add | Verb::Del | Verb::Version => return config.version(),
     };
-    if version >= since {
-        return Ok(());
+    let refused =
+        |who| cni::Error::new(code::INCOMPATIBLE_VERSION, format!("{who} version does not allow {verb}"));
+    match config.version() {
+        Ok(version) if version >= since => Ok(version),
+        Ok(_) => Err(refused("config")),
+        Err(error) => Err(match config.version_number() {
+            // Neither do we know what it asks for, nor does it know us.
+            None => cni::Error::new(code::DECODING, error.details.unwrap_or(error.msg)),
+            Some(number) if number > SpecVersion::V1_1_0.number() => refused("plugin"),
+            Some(_) => error,
+        }),
     }
-    Err(cni::Error::new(code::INCOMPATIBLE_VERSION, format!("config version does not allow {verb}")))
-}
-
-fn not_available(error: &Error) -> Error {
-    Error::Cni(cni::Error::new(code::NOT_AVAILABLE, error.to_string()))
 }
 
 fn versions() -> Object {

@@ -1,22 +1,49 @@
 use crate::process::{Finished, execute};
 use serde_json::value::RawValue;
+use std::cell::RefCell;
 use std::ffi::OsString;
 use std::io::{self, Write};
+use std::os::fd::BorrowedFd;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus};
 use std::time::{Duration, Instant};
-use wasmhook_cni::{self as cni, FieldError, Object, PluginConfig, Verb};
+use wasmhook_cni::{
+    self as cni, ConvertError, FieldError, Object, PluginConfig, SpecVersion, Verb, code, convert,
+};
+use wasmhook_store::Versions;
 
-/// How long a plugin may take. Allocating an address on a busy node can take seconds; half a minute means stuck.
-const PATIENCE: Duration = Duration::from_secs(30);
+/// How long a plugin may take to say which versions it knows.
+const VERSION_PATIENCE: Duration = Duration::from_secs(5);
+
+/// What all plugins of a call get.
+pub(crate) struct Surroundings<'a> {
+    /// Every variable that we got.
+    pub(crate) variables: &'a [(OsString, OsString)],
+    pub(crate) versions: Versions,
+    /// Where what plugins say on theirs is copied to.
+    pub(crate) stderr: RefCell<&'a mut dyn Write>,
+}
 
 /// A real plugin, found and ready to be run.
 #[derive(Debug)]
-pub(crate) struct Delegate<'a> {
-    plugin_type: String,
-    path: PathBuf,
-    environment: &'a [(OsString, OsString)],
+pub(crate) struct Delegate {
+    pub(crate) plugin_type: String,
+    pub(crate) path: PathBuf,
+}
+
+/// One run of a plugin.
+#[derive(Clone, Copy)]
+pub(crate) struct Run<'a> {
+    pub(crate) verb: Verb,
+    /// Without `prevResult`.
+    pub(crate) config: &'a Object,
+    pub(crate) prev_result: Option<&'a RawValue>,
+    pub(crate) until: Instant,
+    /// The journal, whose lock the plugin inherits.
+    pub(crate) keep: Option<BorrowedFd<'a>>,
+    /// Variables that are not as we got them.
+    pub(crate) overrides: &'a [(&'static str, String)],
 }
 
 /// A plugin failed.
@@ -44,6 +71,10 @@ pub enum DelegateError {
     Diagnostic { plugin: String, said: String, source: serde_json::Error },
     #[error("delegate `{plugin}`: ended well and printed no result: {said:?}: {source}")]
     Garbage { plugin: String, said: String, source: serde_json::Error },
+    #[error("delegate `{plugin}`: {source}")]
+    Version { plugin: String, source: ConvertError },
+    #[error("delegate `{plugin}` as IPAM returned no addresses")]
+    NoAddress { plugin: String },
 }
 
 /// The first regular file of that name in `CNI_PATH`.
@@ -57,6 +88,14 @@ pub fn find_plugin(plugin: &str, path: &str) -> Result<PathBuf, DelegateError> {
         .into_iter()
         .find(|candidate| candidate.is_file())
         .ok_or_else(|| DelegateError::NotFound { plugin: plugin.into(), path: directories.join(" ") })
+}
+
+/// What the plugin behind us as IPAM gets: all of the configuration, with its own block in place of ours.
+pub(crate) fn ipam_config(config: &PluginConfig, delegate: &Object) -> Object {
+    let mut config = Object::clone(config);
+    config.remove("prevResult");
+    config.set_raw("ipam", to_raw(delegate));
+    config
 }
 
 /// What a wrapped delegate gets: its own object, and from the entry what belongs to the call. `prevResult` is put
@@ -82,41 +121,117 @@ pub(crate) fn config(entry: &PluginConfig, delegate: &Object) -> Result<Object, 
     Ok(config)
 }
 
-impl<'a> Delegate<'a> {
-    pub(crate) fn find(
-        plugin_type: &str,
-        path: &str,
-        environment: &'a [(OsString, OsString)],
-    ) -> Result<Self, DelegateError> {
-        Ok(Self { plugin_type: plugin_type.into(), path: find_plugin(plugin_type, path)?, environment })
+impl Delegate {
+    pub(crate) fn find(plugin_type: &str, path: &str) -> Result<Self, DelegateError> {
+        Ok(Self { plugin_type: plugin_type.into(), path: find_plugin(plugin_type, path)? })
     }
 
-    /// Runs the plugin. `Ok(None)` for verbs without a result.
+    /// The plugin that this object is the configuration of.
+    pub(crate) fn of(object: &Object, path: &str) -> Result<Self, DelegateError> {
+        let plugin_type: String = object.read("type").ok().flatten().unwrap_or_default();
+        Self::find(&plugin_type, path)
+    }
+
+    /// Runs the plugin, in the newest version that both it and the configuration know. `Ok(None)` for verbs without a
+    /// result, and for STATUS and GC with a plugin that knows neither.
     pub(crate) fn run(
         &self,
-        verb: Verb,
-        config: &Object,
-        prev_result: Option<&RawValue>,
-        stderr: &mut dyn Write,
+        run: &Run<'_>,
+        around: &Surroundings<'_>,
     ) -> Result<Option<Object>, DelegateError> {
-        let mut config = config.clone();
-        if let Some(prev_result) = prev_result {
-            config.set_raw("prevResult", prev_result.to_owned());
+        let wanted = PluginConfig::from(run.config.clone()).version().unwrap_or(SpecVersion::V0_1_0);
+        let mut known = around.versions.recall(&self.path);
+        if known.is_none() && matches!(run.verb, Verb::Gc | Verb::Status) {
+            known = Some(self.ask_versions(run, around));
         }
-        let mut command = Command::new(&self.path);
-        command.env_clear().envs(self.environment.iter().map(|(key, value)| (key, value)));
-        command.env("CNI_COMMAND", verb.as_str());
-        let plugin = || self.plugin_type.clone();
-        let finished = execute(command, config.to_string().as_bytes(), Instant::now() + PATIENCE, stderr)
-            .map_err(|source| DelegateError::Io { plugin: plugin(), source })?
-            .ok_or_else(|| DelegateError::Late { plugin: plugin(), after: PATIENCE })?;
+        let mut spoken = known.as_deref().map_or(wanted, |known| highest_common(known, wanted));
+        if matches!(run.verb, Verb::Gc | Verb::Status) && spoken < SpecVersion::V1_1_0 {
+            return Ok(None);
+        }
+        let result = match self.run_in(spoken, wanted, run, around) {
+            Err(DelegateError::Own(error)) if error.code == code::INCOMPATIBLE_VERSION && known.is_none() => {
+                spoken = highest_common(&self.ask_versions(run, around), wanted);
+                if spoken == wanted {
+                    return Err(DelegateError::Own(error));
+                }
+                tracing::debug!(delegate = self.plugin_type, version = %spoken, "speaks an older version");
+                self.run_in(spoken, wanted, run, around)
+            }
+            ran => ran,
+        }?;
+        let Some(result) = result else { return Ok(None) };
+        convert(&result, spoken, wanted).map(Some).map_err(|source| self.version_error(source))
+    }
+
+    /// One run in this version. What comes back is in the version that it says itself.
+    fn run_in(
+        &self,
+        spoken: SpecVersion,
+        wanted: SpecVersion,
+        run: &Run<'_>,
+        around: &Surroundings<'_>,
+    ) -> Result<Option<Object>, DelegateError> {
+        let mut config = run.config.clone();
+        if spoken != wanted {
+            config.set_str("cniVersion", spoken.as_str());
+        }
+        if let Some(prev_result) = run.prev_result {
+            let prev_result = match prev_result.get().parse::<Object>() {
+                Ok(object) if spoken != wanted => {
+                    let converted = convert(&object, wanted, spoken);
+                    to_raw(&converted.map_err(|source| self.version_error(source))?)
+                }
+                _ => prev_result.to_owned(),
+            };
+            config.set_raw("prevResult", prev_result);
+        }
+        let finished = self.execute(run.verb, config.to_string().as_bytes(), run, around)?;
         if !finished.status.success() {
             return Err(self.failure(&finished));
         }
-        if verb != Verb::Add {
+        if run.verb != Verb::Add {
             return Ok(None);
         }
-        self.result(&finished, &config).map(Some)
+        self.result(&finished).map(Some)
+    }
+
+    fn execute(
+        &self,
+        verb: Verb,
+        input: &[u8],
+        run: &Run<'_>,
+        around: &Surroundings<'_>,
+    ) -> Result<Finished, DelegateError> {
+        let mut command = Command::new(&self.path);
+        command.env_clear().envs(around.variables.iter().map(|(key, value)| (key, value)));
+        command.envs(run.overrides.iter().map(|(key, value)| (key, value)));
+        command.env("CNI_COMMAND", verb.as_str());
+        let plugin = || self.plugin_type.clone();
+        let started = Instant::now();
+        execute(command, input, run.until, run.keep, *around.stderr.borrow_mut())
+            .map_err(|source| DelegateError::Io { plugin: plugin(), source })?
+            .ok_or_else(|| DelegateError::Late { plugin: plugin(), after: started.elapsed() })
+    }
+
+    /// Asked once, remembered for the file. Whoever does not answer knows what it was asked in.
+    fn ask_versions(&self, run: &Run<'_>, around: &Surroundings<'_>) -> Vec<String> {
+        let run = Run { until: run.until.min(Instant::now() + VERSION_PATIENCE), ..*run };
+        let input = format!("{{\"cniVersion\":{:?}}}", SpecVersion::V1_0_0.as_str());
+        let said = match self.execute(Verb::Version, input.as_bytes(), &run, around) {
+            Ok(finished) => text(&finished.stdout),
+            Err(error) => {
+                tracing::warn!("asked for its versions: {error}");
+                String::new()
+            }
+        };
+        let said: Object = said.parse().unwrap_or_default();
+        let known: Vec<String> = said.read("supportedVersions").ok().flatten().unwrap_or_default();
+        around.versions.remember(&self.path, &known);
+        known
+    }
+
+    fn version_error(&self, source: ConvertError) -> DelegateError {
+        DelegateError::Version { plugin: self.plugin_type.clone(), source }
     }
 
     /// What a plugin says that ended badly.
@@ -137,9 +252,9 @@ impl<'a> Delegate<'a> {
         }
     }
 
-    fn result(&self, finished: &Finished, config: &Object) -> Result<Object, DelegateError> {
+    fn result(&self, finished: &Finished) -> Result<Object, DelegateError> {
         let said = text(&finished.stdout);
-        let mut result: Object = said.parse().map_err(|source| DelegateError::Garbage {
+        let result: Object = said.parse().map_err(|source| DelegateError::Garbage {
             plugin: self.plugin_type.clone(),
             said: brief(&said),
             source,
@@ -151,13 +266,20 @@ impl<'a> Delegate<'a> {
         {
             return Err(DelegateError::Own(error));
         }
-        if !result.contains("cniVersion")
-            && let Some(version) = config.raw("cniVersion")
-        {
-            result.set_raw("cniVersion", version.to_owned());
-        }
         Ok(result)
     }
+}
+
+/// The newest version that is on the list and not newer than the one wanted; that one when there is none.
+fn highest_common(known: &[String], wanted: SpecVersion) -> SpecVersion {
+    let known = known.iter().filter_map(|it| it.parse::<SpecVersion>().ok());
+    known.filter(|it| *it <= wanted).max().unwrap_or(wanted)
+}
+
+/// JSON text of an object.
+pub(crate) fn to_raw(object: &Object) -> Box<RawValue> {
+    // An object always is JSON.
+    serde_json::value::to_raw_value(object).unwrap_or_else(|_| RawValue::NULL.to_owned())
 }
 
 fn text(bytes: &[u8]) -> String {

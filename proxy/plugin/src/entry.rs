@@ -1,7 +1,10 @@
 //! Our entry in a conflist: from what is written to values that cannot be wrong.
 
 use crate::problem::Problems;
+use crate::settings::{LimitSettings, Settings};
+use crate::units::{bytes, duration};
 use serde_json::value::RawValue;
+use std::borrow::Cow;
 use std::path::PathBuf;
 use std::time::Duration;
 use wasmhook_cni::{Object, PluginConfig, Verb};
@@ -9,18 +12,57 @@ use wasmhook_store::Digest;
 use wasmhook_wasm::Limits;
 
 /// Keys of an entry that are ours. Without a delegate all others belong to the hooks.
-const KEYS: [&str; 3] = ["hooks", "delegate", "mayFailDel"];
+const KEYS: [&str; 6] = ["hooks", "delegate", "delegates", "id", "onDelError", "mayFailDel"];
+/// What an entry is called that has no `id`.
+const MAIN: &str = "main";
+/// What an entry is called that stands as `ipam`.
+const IPAM: &str = "ipam";
 /// Keys that the specification or the runtime puts into an entry.
 const CNI_KEYS: [&str; 9] =
     ["type", "name", "cniVersion", "prevResult", "runtimeConfig", "capabilities", "args", "ipam", "dns"];
 
+/// Where our entry stands in the configuration of a call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// In the network's list.
+    Chain,
+    /// As `ipam` of another plugin.
+    Ipam,
+}
+
+impl Place {
+    /// `ipam` when that is ours and the configuration itself is somebody else's.
+    #[must_use]
+    pub fn of(config: &Object) -> Self {
+        let ours =
+            |object: &Object| object.read::<String>("type").is_ok_and(|it| it.as_deref() == Some("wasmhook"));
+        match config.read::<Object>("ipam") {
+            Ok(Some(ipam)) if ours(&ipam) && !ours(config) => Self::Ipam,
+            _ => Self::Chain,
+        }
+    }
+
+    /// The object that holds our keys.
+    #[must_use]
+    pub fn entry(self, config: &Object) -> Cow<'_, Object> {
+        match self {
+            Self::Chain => Cow::Borrowed(config),
+            Self::Ipam => Cow::Owned(config.read(IPAM).ok().flatten().unwrap_or_default()),
+        }
+    }
+}
+
 /// Our entry, understood.
 #[derive(Debug, Default)]
 pub struct Entry {
+    /// Tells this entry from others of ours in the same list.
+    pub id: String,
     /// In list order.
     pub hooks: Vec<HookSpec>,
-    /// The plugin that is wrapped.
-    pub delegate: Option<Object>,
+    /// The plugins that are wrapped, in the order of ADD.
+    pub delegates: Vec<Object>,
+    /// Does DEL go on to the delegates before one whose DEL failed?
+    pub del_continues: bool,
     /// May a hook make DEL fail?
     pub may_fail_del: bool,
 }
@@ -44,6 +86,12 @@ pub struct HookSpec {
     pub limits: Limits,
     /// What its failing means.
     pub on_failure: OnFailure,
+    /// Is it only asked, and never obeyed?
+    pub monitor: bool,
+    /// Is the node not ready without it?
+    pub required: bool,
+    /// Is it skipped while the node's bypass is on?
+    pub bypassable: bool,
 }
 
 /// How a module is named.
@@ -61,6 +109,8 @@ pub struct OnFailure {
     add: Effect,
     check: Effect,
     del: Effect,
+    gc: Effect,
+    status: Effect,
 }
 
 /// `fail` or `ignore`.
@@ -75,7 +125,8 @@ pub enum Effect {
 impl Default for OnFailure {
     /// A guard that cannot look must not let anybody in; a DEL must never get stuck.
     fn default() -> Self {
-        Self { add: Effect::Fail, check: Effect::Fail, del: Effect::Ignore }
+        let (fail, ignore) = (Effect::Fail, Effect::Ignore);
+        Self { add: fail, check: fail, del: ignore, gc: ignore, status: ignore }
     }
 }
 
@@ -87,43 +138,62 @@ impl OnFailure {
             Verb::Add => self.add,
             Verb::Check => self.check,
             Verb::Del => self.del,
-            Verb::Gc | Verb::Status | Verb::Version => Effect::Ignore,
+            Verb::Gc => self.gc,
+            Verb::Status => self.status,
+            Verb::Version => Effect::Ignore,
         }
     }
 }
 
 impl Entry {
-    /// Reads an entry: what of it can be understood, and every mistake.
+    /// Reads our entry in a call's configuration: what of it can be understood, and every mistake.
     #[must_use]
-    pub fn read(config: &Object) -> (Self, Problems) {
+    pub fn read(config: &Object, place: Place, limits: &LimitSettings) -> (Self, Problems) {
         let mut problems = Problems::default();
+        let object = place.entry(config);
+        let hooks: Vec<Box<RawValue>> = problems.read(&object, "", "hooks").unwrap_or_default();
         let mut entry = Self {
-            may_fail_del: problems.read(config, "", "mayFailDel").unwrap_or_default(),
-            delegate: problems.read(config, "", "delegate"),
+            id: read_id(&object, place, &mut problems),
+            may_fail_del: problems.read(&object, "", "mayFailDel").unwrap_or_default(),
+            del_continues: problems.parse(&object, "", "onDelError", on_del_error).unwrap_or_default(),
+            delegates: read_delegates(&object, place, &mut problems),
             hooks: Vec::new(),
         };
-        if !config.contains("hooks") {
+        if !object.contains("hooks") {
             problems.add("hooks", "missing; write a list of hooks, `[]` for none");
         }
-        let hooks: Vec<Box<RawValue>> = problems.read(config, "", "hooks").unwrap_or_default();
         for (index, hook) in hooks.iter().enumerate() {
             let at = format!("hooks[{index}]");
             match hook.get().parse::<Object>() {
-                Ok(hook) => entry.hooks.extend(HookSpec::read(&hook, at, &mut problems)),
+                Ok(hook) => entry.hooks.extend(HookSpec::read(&hook, at, limits, &mut problems)),
                 Err(_) => problems.add(at, format!("{}: write an object with `module`", brief(hook))),
             }
         }
-        if let Some(delegate) = &entry.delegate {
-            read_delegate(config, delegate, &mut problems);
-        }
         (entry, problems)
+    }
+
+    /// What the conflist asks for and the node does not allow, is not granted.
+    pub fn judge_grants(&mut self, settings: &Settings, problems: &mut Problems) {
+        for hook in &mut self.hooks {
+            let (name, at) = (&hook.name, &hook.at);
+            hook.grants.retain(|grant| {
+                let allowed = settings.allows(name, grant);
+                if !allowed {
+                    let refused = format!(
+                        "{grant:?}: this node does not allow it to `{name}` (`grants` in its settings)"
+                    );
+                    problems.add(format!("{at}.grants"), refused);
+                }
+                allowed
+            });
+        }
     }
 
     /// Keys of a wrapping entry that neither we nor anybody behind us reads: not an error, as a later version of
     /// the specification may have put them there, but most likely meant for the delegate.
     #[must_use]
     pub fn stray_keys(config: &Object) -> Vec<String> {
-        if !config.contains("delegate") {
+        if !config.contains("delegate") && !config.contains("delegates") {
             return Vec::new();
         }
         let ours = |key: &str| KEYS.contains(&key) || CNI_KEYS.contains(&key) || key.starts_with("cni.dev/");
@@ -131,17 +201,64 @@ impl Entry {
     }
 }
 
-/// Host ports must not vanish silently: what the delegate wants from the runtime, the entry must ask for.
-fn read_delegate(config: &Object, delegate: &Object, problems: &mut Problems) {
-    let plugin: Option<String> = problems.read(delegate, "delegate", "type");
+fn read_id(object: &Object, place: Place, problems: &mut Problems) -> String {
+    let plain = |text: &str| match text {
+        "" | IPAM => Err(format!("{text:?}: write another name for this entry")),
+        _ => Ok(text.to_owned()),
+    };
+    let named = problems.parse(object, "", "id", plain);
+    match place {
+        Place::Chain => named.unwrap_or_else(|| MAIN.to_owned()),
+        Place::Ipam => IPAM.to_owned(),
+    }
+}
+
+fn on_del_error(text: &str) -> Result<bool, String> {
+    match text {
+        "stop" => Ok(false),
+        "continue" => Ok(true),
+        _ => Err(format!("{text:?}: write \"stop\" or \"continue\"")),
+    }
+}
+
+/// Those that can be understood, at their places.
+fn read_delegates(object: &Object, place: Place, problems: &mut Problems) -> Vec<Object> {
+    let one: Option<Object> = problems.read(object, "", "delegate");
+    let many: Option<Vec<Object>> = problems.read(object, "", "delegates");
+    if one.is_some() && many.is_some() {
+        problems.add("delegates", "beside `delegate`: write one of the two");
+    }
+    if place == Place::Ipam && many.is_some() {
+        problems.add("delegates", "an address has one origin: write `delegate`");
+    }
+    let named = match (one, many) {
+        (Some(one), _) => vec![("delegate".to_owned(), one)],
+        (None, many) => (0..)
+            .zip(many.unwrap_or_default())
+            .map(|(index, object): (usize, _)| (format!("delegates[{index}]"), object))
+            .collect(),
+    };
+    for (at, delegate) in &named {
+        judge_delegate(object, at, delegate, place, problems);
+    }
+    named.into_iter().map(|(_, delegate)| delegate).collect()
+}
+
+/// Host ports must not vanish silently: what a delegate wants from the runtime, the entry must ask for.
+fn judge_delegate(object: &Object, at: &str, delegate: &Object, place: Place, problems: &mut Problems) {
+    let plugin: Option<String> = problems.read(delegate, at, "type");
     match plugin.as_deref() {
-        None | Some("") => problems.add("delegate.type", "missing; write the name of the plugin to run"),
+        None | Some("") => problems.add(format!("{at}.type"), "missing; write the name of the plugin to run"),
         Some("wasmhook") => {
-            problems.add("delegate.type", "wasmhook around wasmhook: put all hooks into one list");
+            problems.add(format!("{at}.type"), "wasmhook around wasmhook: put all hooks into one list");
         }
         Some(_) => {}
     }
-    let ours = PluginConfig::from(config.clone()).capabilities();
+    if place == Place::Ipam {
+        // The runtime reads the capabilities of the plugin around us.
+        return;
+    }
+    let ours = PluginConfig::from(object.clone()).capabilities();
     let theirs = PluginConfig::from(delegate.clone()).capabilities();
     match (ours, theirs) {
         (Ok(ours), Ok(theirs)) => {
@@ -149,17 +266,18 @@ fn read_delegate(config: &Object, delegate: &Object, problems: &mut Problems) {
                 let remedy = format!(
                     "declared by the delegate alone; add {capability:?} to the entry's `capabilities`"
                 );
-                problems.add(format!("delegate.capabilities.{capability}"), remedy);
+                problems.add(format!("{at}.capabilities.{capability}"), remedy);
             }
         }
         (Err(error), _) => problems.add("capabilities", error.to_string()),
-        (_, Err(error)) => problems.add("delegate.capabilities", error.to_string()),
+        (_, Err(error)) => problems.add(format!("{at}.capabilities"), error.to_string()),
     }
 }
 
 impl HookSpec {
-    fn read(hook: &Object, at: String, problems: &mut Problems) -> Option<Self> {
-        const KEYS: [&str; 6] = ["module", "sha256", "config", "grants", "limits", "onFailure"];
+    fn read(hook: &Object, at: String, limits: &LimitSettings, problems: &mut Problems) -> Option<Self> {
+        const KEYS: [&str; 9] =
+            ["module", "sha256", "config", "grants", "limits", "onFailure", "mode", "required", "bypassable"];
         problems.unknown_keys(hook, &at, &KEYS);
         if !hook.contains("module") {
             problems.add(format!("{at}.module"), "missing; write a module's name or absolute path");
@@ -170,13 +288,28 @@ impl HookSpec {
         };
         let pin = problems.parse(hook, &at, "sha256", digest);
         let grants = read_grants(hook, &at, problems);
-        let limits = read_limits(hook, &at, problems);
+        let limits = read_limits(hook, &at, limits, problems);
+        let monitor = problems.parse(hook, &at, "mode", is_monitor).unwrap_or_default();
+        let required = problems.read(hook, &at, "required").unwrap_or_default();
+        let bypassable = problems.read(hook, &at, "bypassable").unwrap_or(true);
         let on_failure = read_on_failure(hook, &at, problems);
         let config = hook
             .raw("config")
             .map_or_else(|| RawValue::from_string("{}".into()).ok(), |it| Some(it.to_owned()));
         let module = module?;
-        Some(Self { name: module.name(), at, module, pin, config: config?, grants, limits, on_failure })
+        Some(Self {
+            name: module.name(),
+            at,
+            module,
+            pin,
+            config: config?,
+            grants,
+            limits,
+            on_failure,
+            monitor,
+            required,
+            bypassable,
+        })
     }
 }
 
@@ -220,30 +353,52 @@ fn read_grants(hook: &Object, at: &str, problems: &mut Problems) -> Vec<String> 
     grants
 }
 
-fn read_limits(hook: &Object, at: &str, problems: &mut Problems) -> Limits {
-    let mut limits = Limits::default();
+fn read_limits(hook: &Object, at: &str, settings: &LimitSettings, problems: &mut Problems) -> Limits {
+    let mut limits = settings.usual();
     let Some(object) = problems.read::<Object>(hook, at, "limits") else { return limits };
-    let at = format!("{at}.limits");
+    let (at, max) = (format!("{at}.limits"), settings.max());
     problems.unknown_keys(&object, &at, &["cpu", "wall", "memory"]);
-    if let Some(cpu) = problems.parse(&object, &at, "cpu", duration) {
+    let at_most = |limit: Duration| move |text: &str| no_more(duration(text)?, limit, text);
+    if let Some(cpu) = problems.parse(&object, &at, "cpu", at_most(max.cpu)) {
         limits.cpu = cpu;
     }
-    if let Some(wall) = problems.parse(&object, &at, "wall", duration) {
+    if let Some(wall) = problems.parse(&object, &at, "wall", at_most(max.wall)) {
         limits.wall = wall;
     }
-    if let Some(memory) = problems.parse(&object, &at, "memory", bytes) {
+    let memory = |text: &str| no_more(bytes(text)?, max.memory, text);
+    if let Some(memory) = problems.parse(&object, &at, "memory", memory) {
         limits.memory = memory;
     }
     limits
+}
+
+fn no_more<T: PartialOrd + Copy>(wanted: T, max: T, text: &str) -> Result<T, String> {
+    if wanted <= max {
+        return Ok(wanted);
+    }
+    Err(format!("{text:?}: more than this node allows (`limits.max` in its settings)"))
+}
+
+fn is_monitor(text: &str) -> Result<bool, String> {
+    match text {
+        "enforce" => Ok(false),
+        "monitor" => Ok(true),
+        _ => Err(format!("{text:?}: write \"enforce\" or \"monitor\"")),
+    }
 }
 
 fn read_on_failure(hook: &Object, at: &str, problems: &mut Problems) -> OnFailure {
     let mut on_failure = OnFailure::default();
     let Some(object) = problems.read::<Object>(hook, at, "onFailure") else { return on_failure };
     let at = format!("{at}.onFailure");
-    problems.unknown_keys(&object, &at, &["ADD", "CHECK", "DEL"]);
-    let slots =
-        [("ADD", &mut on_failure.add), ("CHECK", &mut on_failure.check), ("DEL", &mut on_failure.del)];
+    problems.unknown_keys(&object, &at, &["ADD", "CHECK", "DEL", "GC", "STATUS"]);
+    let slots = [
+        ("ADD", &mut on_failure.add),
+        ("CHECK", &mut on_failure.check),
+        ("DEL", &mut on_failure.del),
+        ("GC", &mut on_failure.gc),
+        ("STATUS", &mut on_failure.status),
+    ];
     for (verb, slot) in slots {
         if let Some(effect) = problems.parse(&object, &at, verb, effect) {
             *slot = effect;
@@ -260,30 +415,6 @@ fn effect(text: &str) -> Result<Effect, String> {
     }
 }
 
-/// An hour is longer than any runtime waits.
-const LONGEST: Duration = Duration::from_hours(1);
-
-fn duration(text: &str) -> Result<Duration, String> {
-    match humantime::parse_duration(text) {
-        Ok(time) if time.is_zero() => Err(format!("{text:?}: nothing runs in no time")),
-        Ok(time) if time > LONGEST => Err(format!("{text:?}: an hour at most")),
-        Ok(time) => Ok(time),
-        Err(_) => Err(format!("{text:?}: write a time such as \"500ms\", \"2s\" or \"1m\"")),
-    }
-}
-
-/// The whole of a 32-bit guest's memory.
-const LARGEST: u64 = 4 << 30;
-
-fn bytes(text: &str) -> Result<u64, String> {
-    match text.parse::<bytesize::ByteSize>() {
-        Ok(size) if size.as_u64() == 0 => Err(format!("{text:?}: nothing runs in no memory")),
-        Ok(size) if size.as_u64() > LARGEST => Err(format!("{text:?}: 4GiB at most")),
-        Ok(size) => Ok(size.as_u64()),
-        Err(_) => Err(format!("{text:?}: write a size such as \"64MiB\"")),
-    }
-}
-
 fn brief(value: &RawValue) -> String {
     value.get().chars().take(40).collect()
 }
@@ -293,7 +424,7 @@ mod tests {
     use super::*;
 
     fn read(text: &str) -> (Entry, Vec<String>) {
-        let (entry, problems) = Entry::read(&text.parse().unwrap());
+        let (entry, problems) = Entry::read(&text.parse().unwrap(), Place::Chain, &LimitSettings::default());
         (entry, problems.0.iter().map(ToString::to_string).collect())
     }
 
@@ -303,15 +434,16 @@ mod tests {
             r#"{"mayFailDel":"yes","delegate":{"ipam":{}},"hooks":[
                 7,
                 {"modul":"x"},
-                {"module":"../x","sha256":"12","grants":["links"],"limits":{"cpu":"fast","wall":"0s","memory":"1TiB","ram":1},"onFailure":{"ADD":"explode","GC":"fail"}}
+                {"module":"../x","sha256":"12","grants":["links"],"limits":{"cpu":"fast","wall":"0s","memory":"1TiB","ram":1},"onFailure":{"ADD":"explode","VERSION":"fail"}}
             ]}"#,
         );
         assert_eq!(
             problems,
             [
                 "`mayFailDel`: invalid type: string \"yes\", expected a boolean",
+                "`delegate.type`: missing; write the name of the plugin to run",
                 "`hooks[0]`: 7: write an object with `module`",
-                "`hooks[1].modul`: unknown key; known here: module, sha256, config, grants, limits, onFailure",
+                "`hooks[1].modul`: unknown key; known here: module, sha256, config, grants, limits, onFailure, mode, required, bypassable",
                 "`hooks[1].module`: missing; write a module's name or absolute path",
                 "`hooks[2].module`: \"../x\": write an absolute path, or a name of letters, digits, `-`, `_` and `.`",
                 "`hooks[2].sha256`: \"12\": write the module's SHA-256, 64 hex digits",
@@ -320,9 +452,8 @@ mod tests {
                 "`hooks[2].limits.cpu`: \"fast\": write a time such as \"500ms\", \"2s\" or \"1m\"",
                 "`hooks[2].limits.wall`: \"0s\": nothing runs in no time",
                 "`hooks[2].limits.memory`: \"1TiB\": 4GiB at most",
-                "`hooks[2].onFailure.GC`: unknown key; known here: ADD, CHECK, DEL",
+                "`hooks[2].onFailure.VERSION`: unknown key; known here: ADD, CHECK, DEL, GC, STATUS",
                 "`hooks[2].onFailure.ADD`: \"explode\": write \"fail\" or \"ignore\"",
-                "`delegate.type`: missing; write the name of the plugin to run",
             ]
         );
     }
@@ -338,7 +469,7 @@ mod tests {
         let (entry, problems) =
             read(r#"{"hooks":[{"module":"a"},{"modul":"b"}],"delegate":{"type":"bridge"}}"#);
         assert_eq!((entry.hooks.len(), problems.len()), (1, 2));
-        assert!(entry.delegate.is_some());
+        assert_eq!(entry.delegates.len(), 1);
     }
 
     #[test]
@@ -359,6 +490,60 @@ mod tests {
         let wrapping = r#"{"type":"wasmhook","hooks":[],"delegate":{"type":"x"},"mtu":1,"cni.dev/a":[]}"#;
         assert_eq!(Entry::stray_keys(&wrapping.parse().unwrap()), ["mtu"]);
         assert!(Entry::stray_keys(&r#"{"hooks":[],"mtu":1}"#.parse().unwrap()).is_empty());
+    }
+
+    #[test]
+    fn delegates_are_a_list_or_one() {
+        let (entry, problems) = read(
+            r#"{"hooks":[],"delegates":[{"type":"bridge"},{"type":"wasmhook"}],"onDelError":"continue"}"#,
+        );
+        assert_eq!(entry.delegates.len(), 2);
+        assert!(entry.del_continues);
+        assert_eq!(problems, ["`delegates[1].type`: wasmhook around wasmhook: put all hooks into one list"]);
+        let both = read(
+            r#"{"hooks":[],"delegate":{"type":"a"},"delegates":[{"type":"b"}],"onDelError":"go","id":"ipam"}"#,
+        );
+        assert_eq!(
+            both.1,
+            [
+                "`id`: \"ipam\": write another name for this entry",
+                "`onDelError`: \"go\": write \"stop\" or \"continue\"",
+                "`delegates`: beside `delegate`: write one of the two",
+            ]
+        );
+    }
+
+    #[test]
+    fn as_ipam_our_entry_is_the_block_inside() {
+        let place = |text: &str| Place::of(&text.parse().unwrap());
+        let inside =
+            r#"{"type":"bridge","ipam":{"type":"wasmhook","hooks":[],"delegate":{"type":"host-local"}}}"#;
+        assert_eq!(place(inside), Place::Ipam);
+        assert_eq!(place(r#"{"type":"wasmhook","ipam":{"type":"wasmhook"}}"#), Place::Chain);
+        assert_eq!(place(r#"{"type":"wasmhook"}"#), Place::Chain);
+        assert_eq!(place(r#"{"type":"bridge","ipam":7}"#), Place::Chain);
+        let (entry, problems) = Entry::read(&inside.parse().unwrap(), Place::Ipam, &LimitSettings::default());
+        assert!(problems.is_empty(), "{problems:?}");
+        assert_eq!((entry.id.as_str(), entry.delegates.len()), ("ipam", 1));
+    }
+
+    #[test]
+    fn the_nodes_limits_are_the_defaults_and_the_most() {
+        let settings: LimitSettings =
+            toml::from_str("cpu = \"1s\"\n[max]\ncpu = \"3s\"\nmemory = \"1MiB\"\n").unwrap();
+        let text =
+            r#"{"hooks":[{"module":"a"},{"module":"b","limits":{"cpu":"4s","memory":"2MiB","wall":"1s"}}]}"#;
+        let (entry, problems) = Entry::read(&text.parse().unwrap(), Place::Chain, &settings);
+        assert_eq!(entry.hooks[0].limits.cpu, Duration::from_secs(1));
+        assert_eq!(entry.hooks[0].limits.memory, 1 << 20);
+        let problems: Vec<_> = problems.0.iter().map(ToString::to_string).collect();
+        assert_eq!(
+            problems,
+            [
+                "`hooks[1].limits.cpu`: \"4s\": more than this node allows (`limits.max` in its settings)",
+                "`hooks[1].limits.memory`: \"2MiB\": more than this node allows (`limits.max` in its settings)",
+            ]
+        );
     }
 
     #[test]

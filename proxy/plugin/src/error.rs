@@ -2,7 +2,9 @@ use crate::delegate::DelegateError;
 use crate::modules::ModuleError;
 use crate::problem::Problem;
 use crate::settings::SettingsError;
+use std::time::Duration;
 use wasmhook_cni as cni;
+use wasmhook_store::StoreError;
 use wasmhook_wasm::Fault;
 
 pub use wasmhook_wasm::Culprit;
@@ -17,6 +19,8 @@ pub mod code {
     pub const HOOK_HOST: u32 = 102;
     /// A hook could not be run: what the conflist or the node's settings say does not fit the module.
     pub const HOOK_CONFIGURATION: u32 = 103;
+    /// ADD for an interface of a container that is attached already.
+    pub const ATTACHED: u32 = 104;
 }
 
 /// Why a call fails.
@@ -42,9 +46,41 @@ pub enum Error {
         "no prevResult, no `delegate`, and no hook answered: wasmhook has nothing to return; put it behind another plugin, or give it a `delegate`"
     )]
     NothingToReturn,
+    /// `CNI_NETNS` is the namespace that we run in.
+    #[error("plugin's netns and netns from CNI_NETNS should not be the same")]
+    OurNamespace,
+    /// An ADD that has been done and not undone.
+    #[error(
+        "{0} of this container is attached to this network already: DEL comes before another ADD (and two wasmhook entries in one list need an `id` each)"
+    )]
+    Attached(String),
+    /// Another call works on the same attachment.
+    #[error("another call is working on this attachment, for over {0:?}: try again")]
+    Busy(Duration),
+    /// A DEL could not wait for us any longer.
+    #[error("a DEL came while this ADD was at work; everything has been undone")]
+    Abandoned,
+    /// What an earlier ADD left cannot be cleaned up.
+    #[error("an earlier ADD of this attachment has left something that cannot be cleaned up: {0}")]
+    Left(Box<Error>),
+    /// The journal cannot be kept.
+    #[error("{}", with_cause(.0))]
+    Store(#[from] StoreError),
     /// A CHECK that was not told what ADD had returned.
     #[error("CHECK needs prevResult, and the runtime sent none")]
     NothingToCheck,
+}
+
+impl Error {
+    /// Has a hook no say in it?
+    pub(crate) fn is_ours(&self) -> bool {
+        !matches!(self, Self::Cni(_) | Self::Delegate(_))
+    }
+}
+
+fn with_cause(error: &StoreError) -> String {
+    let cause = std::error::Error::source(error).map(|cause| format!(": {cause}")).unwrap_or_default();
+    format!("{error}{cause}")
 }
 
 /// Broken, not "deny": why a hook gave no usable verdict.
@@ -76,6 +112,17 @@ pub enum Why {
 }
 
 impl Why {
+    /// Could it not even be asked, and will that not change by itself?
+    pub(crate) fn is_missing(&self) -> bool {
+        match self {
+            Self::Module(error) => {
+                !matches!(error, ModuleError::Compiling { .. } | ModuleError::NotCompiled { .. })
+            }
+            Self::Fault(fault) => matches!(fault.culprit(), Culprit::Configuration),
+            Self::Verdict(_) => false,
+        }
+    }
+
     /// Whose fault it is.
     #[must_use]
     pub fn culprit(&self) -> Culprit {
@@ -99,6 +146,11 @@ impl From<Error> for cni::Error {
             Error::Settings(_) | Error::NothingToReturn | Error::NothingToCheck => {
                 Self::new(cni::code::INVALID_CONFIG, msg)
             }
+            Error::OurNamespace => Self::new(cni::code::INVALID_NETNS, msg),
+            Error::Attached(_) => Self::new(code::ATTACHED, msg),
+            Error::Busy(_) | Error::Abandoned => Self::new(cni::code::TRY_AGAIN, msg),
+            Error::Store(_) => Self::new(cni::code::IO, msg),
+            Error::Left(error) => Self { msg, ..Self::from(*error) },
             Error::Hook(failure) => {
                 let (code, fault) = match (&failure.why, failure.why.culprit()) {
                     (Why::Module(ModuleError::Compiling { .. }), _) => (cni::code::TRY_AGAIN, "nobody"),
@@ -118,7 +170,9 @@ impl From<Error> for cni::Error {
                     | DelegateError::Silent { .. }
                     | DelegateError::Stderr { .. }
                     | DelegateError::Diagnostic { .. }
-                    | DelegateError::Garbage { .. } => cni::code::UNTYPED,
+                    | DelegateError::Garbage { .. }
+                    | DelegateError::Version { .. }
+                    | DelegateError::NoAddress { .. } => cni::code::UNTYPED,
                 };
                 Self::new(code, msg)
             }
@@ -132,8 +186,14 @@ mod tests {
 
     #[test]
     fn the_list_for_people_holds_every_code_that_is_used() {
-        let sources =
-            [include_str!("error.rs"), include_str!("call.rs"), include_str!("pipeline.rs")].concat();
+        let sources = [
+            include_str!("error.rs"),
+            include_str!("call.rs"),
+            include_str!("pipeline.rs"),
+            include_str!("attachment.rs"),
+            include_str!("status.rs"),
+        ]
+        .concat();
         let shared = include_str!("../../../sdk/cni/src/error.rs");
         let constants = [shared, include_str!("error.rs")].concat();
         let mut used = BTreeSet::new();

@@ -3,21 +3,25 @@
 //! For: one call, from the environment and stdin to exactly one JSON document ([`run`]). Not for what a guest can
 //! reach (`wasmhook-wasm`), what host calls do (`wasmhook-host`) or what is on disk (`wasmhook-store`).
 //!
-//! In the order of a call: `settings` of the node, the `call` and its `entry` in the conflist, the `pipeline` of
-//! hooks and plugin. A hook's module is found by `modules`, `visit`ed in the guest's room, and asks for host calls
+//! In the order of a call: `settings` of the node, the `call` and its `entry` in the conflist, the `attachment` with its
+//! journal (or `gc`, `status`), the `pipeline` of hooks around one plugin. A hook's module is found by `modules`, `visit`ed in the guest's room, and asks for host calls
 //! at the `door`; a delegate is `delegate`d to in a process (`process`).
 
+mod attachment;
 mod call;
 mod delegate;
 mod door;
 pub mod entry;
 mod error;
+mod gc;
 mod log;
 mod modules;
 mod pipeline;
 mod problem;
 mod process;
 pub mod settings;
+mod status;
+mod units;
 mod visit;
 
 pub use delegate::find_plugin;
@@ -27,4 +31,4 @@ pub use problem::{Problem, Problems};
 pub use visit::{Guests, Seat, Visited};
 
 pub use call::{Caller, run};
-pub use log::log_to_stderr;
+pub use log::start_log;

@@ -1,27 +1,44 @@
-//! The log: one line an event, on stderr, which is where runtimes look. Each line is one write, so that lines of
+//! The log: one line an event, on stderr, which is where runtimes look, and in a file if the node wants one. Each line is one write, so that lines of
 //! parallel calls stay whole. (A general subscriber costs every call the set-up of spans that nobody here opens.)
 
-use crate::settings::Level;
+use crate::settings::{Level, Settings};
 use std::fmt::{self, Write as _};
+use std::fs::{File, OpenOptions};
 use std::io::{self, Write as _};
+use std::os::unix::fs::OpenOptionsExt;
+use std::time::SystemTime;
 use tracing::field::{Field, Visit};
 use tracing::level_filters::LevelFilter;
 use tracing::{Event, Metadata, Subscriber, span};
 
 /// Starts the log. A second call in one process keeps the first one's.
-pub fn log_to_stderr(level: Level) {
-    let _ = tracing::subscriber::set_global_default(Stderr(tracing::Level::from(level)));
+pub fn start_log(settings: &Settings) {
+    let file = settings.log_file.as_ref().map(|path| {
+        OpenOptions::new().create(true).append(true).mode(0o600).open(path).map_err(|error| (path, error))
+    });
+    let (file, failed) = match file {
+        Some(Ok(file)) => (Some(file), None),
+        Some(Err(failed)) => (None, Some(failed)),
+        None => (None, None),
+    };
+    let _ = tracing::subscriber::set_global_default(Log { level: settings.log.into(), file });
+    if let Some((path, error)) = failed {
+        tracing::error!("log file {}: {error}", path.display());
+    }
 }
 
-struct Stderr(tracing::Level);
+struct Log {
+    level: tracing::Level,
+    file: Option<File>,
+}
 
-impl Subscriber for Stderr {
+impl Subscriber for Log {
     fn enabled(&self, metadata: &Metadata<'_>) -> bool {
-        *metadata.level() <= self.0
+        *metadata.level() <= self.level
     }
 
     fn max_level_hint(&self) -> Option<LevelFilter> {
-        Some(self.0.into())
+        Some(self.level.into())
     }
 
     fn event(&self, event: &Event<'_>) {
@@ -29,7 +46,13 @@ impl Subscriber for Stderr {
             Line { text: format!("wasmhook {:>5}: ", event.metadata().level()), fields: String::new() };
         event.record(&mut line);
         // Nobody may be listening; that is no reason to fail a pod.
-        let _ = io::stderr().write_all(format!("{}{}\n", line.text, line.fields).as_bytes());
+        let text = format!("{}{}\n", line.text, line.fields);
+        let _ = io::stderr().write_all(text.as_bytes());
+        if let Some(mut file) = self.file.as_ref() {
+            // Who reads stderr puts a time to each line; a file has nobody to do that.
+            let now = humantime::format_rfc3339_millis(SystemTime::now());
+            let _ = file.write_all(format!("{now} {text}").as_bytes());
+        }
     }
 
     fn new_span(&self, _: &span::Attributes<'_>) -> span::Id {

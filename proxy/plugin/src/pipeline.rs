@@ -1,36 +1,53 @@
 //! The hooks around one plugin call, and what each verdict means for each verb.
 
-use crate::delegate::Delegate;
-use crate::entry::{Effect, Entry};
+use crate::call::Call;
+use crate::entry::Effect;
 use crate::error::{Error, HookFailure, Why};
-use crate::visit::{Guests, Seat, Visited};
+use crate::visit::{Seat, Visited};
 use serde_json::value::RawValue;
-use std::io::Write;
-use wasmhook_cni::{self as cni, Args, Environment, Object, SpecVersion, Verb, same_json};
+use wasmhook_cni::{self as cni, Object, Verb, code, same_json};
 use wasmhook_wasm::{CniError, Phase, PostVerdict, PreVerdict, Request, Verdict};
 
-/// One plugin call with its hooks.
-pub(crate) struct Pipeline<'a> {
-    pub(crate) environment: &'a Environment,
-    pub(crate) args: Args,
-    pub(crate) network: String,
-    pub(crate) version: SpecVersion,
-    pub(crate) entry: &'a Entry,
-    pub(crate) guests: &'a Guests<'a>,
-    /// The plugin; none when the entry stands alone.
-    pub(crate) delegate: Option<Delegate<'a>>,
-    /// What the plugin gets, hooks what they see: without `prevResult` and `hooks`.
-    pub(crate) config: Object,
-    pub(crate) prev_result: Option<Box<RawValue>>,
-    pub(crate) stderr: &'a mut dyn Write,
-    /// Each hook's place in its room, and what its `pre` left for its `post`.
-    pub(crate) seats: Vec<(Seat, Option<String>)>,
-    /// What DEL fails with in the end because of a hook, if the entry lets it. Until then it goes on.
-    pub(crate) del_refused: Option<Error>,
+/// What the hooks stand around.
+pub(crate) trait Plugin {
+    /// `type`; `""` where there is none.
+    fn name(&self) -> &str;
+
+    /// The plugin itself, with the configuration as the hooks have left it.
+    fn run(&mut self, config: &Object, prev_result: Option<&RawValue>) -> Standing;
 }
 
-/// How far the call has come: a result (none for DEL and CHECK), or an error.
-type Standing = Result<Option<Object>, Error>;
+/// One plugin call with its hooks.
+pub(crate) struct Pipeline<'p, 'c> {
+    pub(crate) call: &'p Call<'c>,
+    pub(crate) plugin: &'p mut dyn Plugin,
+    /// What the plugin gets, hooks what they see: without `prevResult` and `hooks`.
+    pub(crate) config: Object,
+    /// Is it the journal's, which no hook may change any more?
+    pub(crate) config_is_fixed: bool,
+    pub(crate) prev_result: Option<Box<RawValue>>,
+}
+
+/// How far a call has come: a result (none for verbs without one), or an error.
+pub(crate) type Standing = Result<Option<Object>, Error>;
+
+/// What a plugin call with its hooks came to.
+pub(crate) struct Outcome {
+    pub(crate) standing: Standing,
+    /// Did a hook take the plugin's place?
+    pub(crate) replaced: bool,
+    /// What DEL fails with in the end because of a hook, if the entry lets it.
+    pub(crate) refused: Option<Error>,
+}
+
+/// A pipeline at work.
+struct Round<'p, 'c> {
+    pipeline: Pipeline<'p, 'c>,
+    /// Each hook's place in its room, and what its `pre` left for its `post`.
+    seats: Vec<(Seat, Option<String>)>,
+    replaced: bool,
+    refused: Option<Error>,
+}
 
 /// What a verdict means for the call.
 enum Step {
@@ -42,41 +59,46 @@ enum Step {
     Refused(cni::Error),
 }
 
-impl Pipeline<'_> {
-    /// Hooks, plugin, hooks. What comes out is what the runtime gets.
-    pub(crate) fn run(mut self) -> Standing {
-        // `made` is what a failing post hook leaves to be undone.
-        let (standing, made) = match self.before()? {
+impl Pipeline<'_, '_> {
+    /// Hooks, plugin, hooks.
+    pub(crate) fn run(self) -> Outcome {
+        let seats = self.call.entry.hooks.iter().map(|_| Default::default()).collect();
+        let mut round = Round { pipeline: self, seats, replaced: false, refused: None };
+        let standing = round.run();
+        Outcome { standing, replaced: round.replaced, refused: round.refused }
+    }
+}
+
+impl Round<'_, '_> {
+    fn run(&mut self) -> Standing {
+        let standing = match self.before()? {
             Step::Refused(error) => return Err(error.into()),
-            Step::Result(answer) => (Ok(answer), None),
+            Step::Result(answer) => {
+                self.replaced = true;
+                Ok(answer)
+            }
             Step::GoOn => {
-                let standing = self.plugin();
-                let made = self.delegate.as_ref().and_then(|_| standing.as_ref().ok().cloned());
-                (standing, made)
+                let pipeline = &mut self.pipeline;
+                pipeline.plugin.run(&pipeline.config, pipeline.prev_result.as_deref())
             }
         };
-        let result = self.after(standing);
-        match (result, made) {
-            (Err(error), Some(made)) if self.verb() == Verb::Add => {
-                self.undo(made.as_ref());
-                Err(error)
-            }
-            (Ok(result), _) => self.del_refused.map_or(Ok(result), Err),
-            (result, _) => result,
-        }
+        self.after(standing)
     }
 
     fn verb(&self) -> Verb {
-        self.environment.verb
+        self.pipeline.call.environment.verb
     }
 
     /// The pre hooks, in list order. A result is an answer in the plugin's place.
     fn before(&mut self) -> Result<Step, Error> {
-        for index in 0..self.entry.hooks.len() {
+        for index in 0..self.seats.len() {
             let phase = Phase::Pre(self.request(index));
             let Some(visited) = self.visit(index, &phase)? else { continue };
             let Verdict::Pre(verdict) = visited.verdict else { continue };
             self.seats[index].1 = visited.carry;
+            if self.only_watches(index, "pre", &verdict) {
+                continue;
+            }
             match self.consider_pre(index, verdict) {
                 Ok(Step::GoOn) => {}
                 Ok(step) => return Ok(step),
@@ -90,50 +112,30 @@ impl Pipeline<'_> {
     fn consider_pre(&mut self, index: usize, verdict: PreVerdict) -> Result<Step, Why> {
         match (verdict, self.verb()) {
             (PreVerdict::Proceed, _) => {}
-            (PreVerdict::Rewrite(_), Verb::Check) => self.ignored(index, "rewrite"),
-            (PreVerdict::Rewrite(text), _) => self.config = self.rewritten(&text)?,
+            (PreVerdict::Rewrite(_), Verb::Check | Verb::Gc | Verb::Status) => self.ignored(index, "rewrite"),
+            (PreVerdict::Rewrite(_), _) if self.pipeline.config_is_fixed => self.ignored(index, "rewrite"),
+            (PreVerdict::Rewrite(text), _) => {
+                let config = self.rewritten(&text)?;
+                self.pipeline.config = config;
+            }
             (PreVerdict::Answer(text), Verb::Add) => return Ok(Step::Result(Some(self.result(&text)?))),
-            (PreVerdict::Answer(_), Verb::Check) => return Ok(Step::Result(None)),
+            (PreVerdict::Answer(_), Verb::Check | Verb::Status) => return Ok(Step::Result(None)),
+            (PreVerdict::Answer(_), Verb::Gc) => self.ignored(index, "answer"),
             (PreVerdict::Answer(_), verb) => {
                 return Err(Why::Verdict(format!("`answer` at {verb}, where the plugin must run")));
             }
-            (PreVerdict::Deny(error), Verb::Del) => self.refuse_del(index, wanted_error(error)?),
-            (PreVerdict::Deny(error), _) => return Ok(Step::Refused(wanted_error(error)?)),
+            (PreVerdict::Deny(error), _) => return Ok(self.refuse(index, wanted_error(error)?)),
         }
         Ok(Step::GoOn)
     }
 
-    /// The plugin itself, or what came before where there is none.
-    fn plugin(&mut self) -> Standing {
-        let (verb, prev_result) = (self.verb(), self.prev_result.as_deref());
-        let Some(delegate) = &self.delegate else {
-            return match (verb, prev_result) {
-                (Verb::Add, None) => Err(Error::NothingToReturn),
-                (Verb::Add, Some(prev_result)) => {
-                    let mut result: Object =
-                        prev_result.get().parse().map_err(|error| not_an_object(&error))?;
-                    if !result.contains("cniVersion") {
-                        result.set_str("cniVersion", self.version.as_str());
-                    }
-                    Ok(Some(result))
-                }
-                _ => Ok(None),
-            };
-        };
-        let standing = delegate.run(verb, &self.config, prev_result, self.stderr);
-        if standing.is_err() && verb == Verb::Add {
-            self.undo(None);
-        }
-        standing.map_err(Error::from)
-    }
-
     /// The post hooks, in reverse order.
     fn after(&mut self, mut standing: Standing) -> Standing {
-        for index in (0..self.entry.hooks.len()).rev() {
+        for index in (0..self.seats.len()).rev() {
             let outcome = match standing {
                 Ok(ref result) => Ok(result.as_ref().map_or_else(String::new, Object::to_string)),
                 // Ours or the machine's, a hook has no say in it.
-                Err(error @ (Error::NothingToReturn | Error::Hook(_))) => return Err(error),
+                Err(error) if error.is_ours() => return Err(error),
                 Err(error) => {
                     let error = cni::Error::from(error);
                     let seen = contract_error(&error);
@@ -144,6 +146,9 @@ impl Pipeline<'_> {
             let phase = Phase::Post(self.request(index), outcome);
             let Some(visited) = self.visit(index, &phase)? else { continue };
             let Verdict::Post(verdict) = visited.verdict else { continue };
+            if self.only_watches(index, "post", &verdict) {
+                continue;
+            }
             match self.consider_post(index, verdict, &standing) {
                 Ok(Step::GoOn) => {}
                 Ok(Step::Result(result)) => standing = Ok(result),
@@ -163,16 +168,19 @@ impl Pipeline<'_> {
     ) -> Result<Step, Why> {
         match (verdict, standing, self.verb()) {
             (PostVerdict::Keep, ..) => {}
-            (PostVerdict::Rewrite(text), Ok(_), Verb::Add)
-            | (PostVerdict::Recover(text), Err(_), Verb::Add) => {
+            (PostVerdict::Rewrite(text), Ok(_), Verb::Add) => {
                 return Ok(Step::Result(Some(self.result(&text)?)));
+            }
+            (PostVerdict::Recover(text), Err(_), Verb::Add) => {
+                let result = self.result(&text)?;
+                self.replaced = true;
+                return Ok(Step::Result(Some(result)));
             }
             (PostVerdict::Rewrite(_), Ok(_), _) => self.ignored(index, "rewrite"),
             (PostVerdict::Rewrite(_), Err(_), _) => {
                 return Err(Why::Verdict("`rewrite` of an error; `recover` makes a result of one".into()));
             }
-            (PostVerdict::Fail(error), _, Verb::Del) => self.refuse_del(index, wanted_error(error)?),
-            (PostVerdict::Fail(error), ..) => return Ok(Step::Refused(wanted_error(error)?)),
+            (PostVerdict::Fail(error), ..) => return Ok(self.refuse(index, wanted_error(error)?)),
             (PostVerdict::Recover(_), Err(_), _) => return Ok(Step::Result(None)),
             (PostVerdict::Recover(_), Ok(_), _) => {
                 return Err(Why::Verdict("`recover` from a success; `rewrite` changes a result".into()));
@@ -181,82 +189,96 @@ impl Pipeline<'_> {
         Ok(Step::GoOn)
     }
 
-    /// Takes back what an ADD did. The original error is what counts, so what goes wrong here is only logged.
-    fn undo(&mut self, made: Option<&Object>) {
-        let Some(delegate) = &self.delegate else { return };
-        let prev_result = match made {
-            Some(made) => serde_json::value::to_raw_value(made).ok(),
-            None => self.prev_result.clone(),
-        };
-        tracing::info!(container_id = self.environment.container_id, "undoing a failed ADD");
-        if let Err(error) = delegate.run(Verb::Del, &self.config, prev_result.as_deref(), self.stderr) {
-            tracing::error!(container_id = self.environment.container_id, "undoing a failed ADD: {error}");
-        }
-    }
-
     /// One phase of one hook. `None` when it is broken and that is to be ignored.
     fn visit(&mut self, index: usize, phase: &Phase) -> Result<Option<Visited>, Error> {
-        let hook = &self.entry.hooks[index];
-        match self.guests.visit(hook, &mut self.seats[index].0, self.environment.verb, phase) {
+        let (call, verb) = (self.pipeline.call, self.verb());
+        let hook = &call.entry.hooks[index];
+        match call.guests.visit(hook, &mut self.seats[index].0, verb, phase) {
             Ok(visited) => Ok(Some(visited)),
             Err(failure) => self.on_failure(index, failure).map(|()| None),
         }
     }
 
+    /// Is this hook one that changes nothing? Then what it would have done is logged.
+    fn only_watches(&self, index: usize, phase: &str, verdict: &impl std::fmt::Debug) -> bool {
+        let hook = &self.pipeline.call.entry.hooks[index];
+        if hook.monitor {
+            let hook = &hook.name;
+            tracing::info!(hook, phase, verb = %self.verb(), "monitor: would have said {verdict:?}");
+        }
+        hook.monitor
+    }
+
     fn hook_failed(&mut self, index: usize, phase: &'static str, why: Why) -> Result<(), Error> {
-        let hook = &self.entry.hooks[index];
+        let hook = &self.pipeline.call.entry.hooks[index];
         self.on_failure(index, HookFailure { hook: hook.name.clone(), at: hook.at.clone(), phase, why })
     }
 
     /// Broken is not "deny": what comes of it is the operator's decision.
     fn on_failure(&mut self, index: usize, failure: HookFailure) -> Result<(), Error> {
-        let hook = &self.entry.hooks[index];
-        match hook.on_failure.effect(self.verb()) {
-            Effect::Fail if self.verb() == Verb::Del => {
-                tracing::error!(container_id = self.environment.container_id, "{failure}");
-                self.del_refused.get_or_insert(failure.into());
+        let (call, verb) = (self.pipeline.call, self.verb());
+        let (hook, container_id) = (&call.entry.hooks[index], &call.environment.container_id);
+        if hook.monitor {
+            tracing::info!(container_id, "monitor: {failure}");
+            return Ok(());
+        }
+        // An ADD would fail: the runtime should know before it sends a pod here.
+        let guards = hook.required || hook.on_failure.effect(Verb::Add) == Effect::Fail;
+        if verb == Verb::Status && guards && failure.why.is_missing() {
+            return Err(failure.into());
+        }
+        match hook.on_failure.effect(verb) {
+            Effect::Fail if verb == Verb::Del => {
+                tracing::error!(container_id, "{failure}");
+                self.refused.get_or_insert(failure.into());
                 Ok(())
             }
             Effect::Fail => Err(failure.into()),
             Effect::Ignore => {
-                tracing::error!(verb = %self.verb(), container_id = self.environment.container_id, "{failure}; ignored (`onFailure`)");
+                tracing::error!(%verb, container_id, "{failure}; ignored (`onFailure`)");
                 Ok(())
             }
         }
     }
 
     fn ignored(&self, index: usize, what: &str) {
-        let hook = &self.entry.hooks[index].name;
+        let hook = &self.pipeline.call.entry.hooks[index].name;
         tracing::warn!(hook, verb = %self.verb(), "`{what}` has no meaning at this verb; ignored");
     }
 
-    /// All clean-up runs, whatever a hook says.
-    fn refuse_del(&mut self, index: usize, error: cni::Error) {
-        let hook = &self.entry.hooks[index].name;
-        if self.entry.may_fail_del {
-            self.del_refused.get_or_insert(error.into());
-        } else {
-            tracing::warn!(hook, "wants DEL to fail: {error}; ignored (`mayFailDel` is not set)");
+    /// `deny` and `fail`: all clean-up runs, whatever a hook says.
+    fn refuse(&mut self, index: usize, error: cni::Error) -> Step {
+        let entry = &self.pipeline.call.entry;
+        let hook = &entry.hooks[index].name;
+        match self.verb() {
+            Verb::Del if entry.may_fail_del => {
+                self.refused.get_or_insert(error.into());
+            }
+            Verb::Del => {
+                tracing::warn!(hook, "wants DEL to fail: {error}; ignored (`mayFailDel` is not set)");
+            }
+            Verb::Gc => tracing::warn!(hook, "wants GC to fail: {error}; ignored"),
+            Verb::Status => return Step::Refused(cni::Error { code: code::NOT_AVAILABLE, ..error }),
+            _ => return Step::Refused(error),
         }
+        Step::GoOn
     }
 
     fn request(&self, index: usize) -> Request {
-        let environment = self.environment;
+        let Pipeline { call, plugin, config, prev_result, .. } = &self.pipeline;
+        let environment = &call.environment;
         Request {
             verb: self.verb().to_string(),
-            cni_version: self.version.to_string(),
+            cni_version: call.version.to_string(),
             container_id: environment.container_id.clone(),
             netns: environment.netns.clone(),
             ifname: environment.ifname.clone(),
-            args: self.args.pairs().to_vec(),
-            network: self.network.clone(),
-            plugin: match &self.delegate {
-                Some(_) => self.config.read("type").ok().flatten().unwrap_or_default(),
-                None => String::new(),
-            },
-            config: self.config.to_string(),
-            prev_result: self.prev_result.as_deref().map_or("", RawValue::get).to_owned(),
-            hook_config: self.entry.hooks[index].config.get().to_owned(),
+            args: call.args.pairs().to_vec(),
+            network: call.network.clone(),
+            plugin: plugin.name().to_owned(),
+            config: config.to_string(),
+            prev_result: prev_result.as_deref().map_or("", RawValue::get).to_owned(),
+            hook_config: call.entry.hooks[index].config.get().to_owned(),
             dry_run: false,
             carry: self.seats[index].1.clone().unwrap_or_default(),
             extra: "{}".to_owned(),
@@ -275,9 +297,10 @@ impl Pipeline<'_> {
         }
         let protected =
             |key: &str| matches!(key, "name" | "cniVersion" | "type") || key.starts_with("cni.dev/");
-        let keys = self.config.iter().chain(config.iter()).map(|(key, _)| key).filter(|key| protected(key));
+        let keys =
+            self.pipeline.config.iter().chain(config.iter()).map(|(key, _)| key).filter(|key| protected(key));
         for key in keys {
-            let same = match (self.config.raw(key), config.raw(key)) {
+            let same = match (self.pipeline.config.raw(key), config.raw(key)) {
                 (Some(was), Some(is)) => same_json(was, is),
                 _ => false,
             };
@@ -295,10 +318,10 @@ impl Pipeline<'_> {
         serde_json::from_str::<cni::CniResult>(text)
             .map_err(|error| Why::Verdict(format!("the result is not CNI's: {error}")))?;
         match result.read::<String>("cniVersion") {
-            Ok(None) => result.set_str("cniVersion", self.version.as_str()),
-            Ok(Some(version)) if version == self.version.as_str() => {}
+            Ok(None) => result.set_str("cniVersion", self.pipeline.call.version.as_str()),
+            Ok(Some(version)) if version == self.pipeline.call.version.as_str() => {}
             _ => {
-                let version = self.version;
+                let version = self.pipeline.call.version;
                 return Err(Why::Verdict(format!(
                     "the result's `cniVersion` is not the configuration's, {version}"
                 )));
@@ -317,8 +340,4 @@ fn wanted_error(error: CniError) -> Result<cni::Error, Why> {
 
 fn contract_error(error: &cni::Error) -> CniError {
     CniError { code: error.code, msg: error.msg.clone(), details: error.details.clone().unwrap_or_default() }
-}
-
-fn not_an_object(error: &serde_json::Error) -> Error {
-    Error::Cni(cni::Error::new(cni::code::DECODING, format!("error unmarshall prevResult: {error}")))
 }

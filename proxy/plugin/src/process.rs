@@ -1,14 +1,17 @@
 //! Runs a program to its end: stdin in, stdout and stderr out, never past a deadline, never outliving us.
 
+#![allow(unsafe_code, reason = "the child before its exec; see each block")]
+
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::Signal;
 use nix::unistd::{Pid, getppid};
 use std::io::{self, ErrorKind, Read, Write};
-use std::os::fd::{AsFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::os::unix::process::CommandExt;
 use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
-use std::time::Instant;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
 
 /// What a program left.
 #[derive(Debug)]
@@ -21,34 +24,62 @@ pub(crate) struct Finished {
 /// More than any result, and less than what would hurt us.
 const LONGEST: usize = 4 << 20;
 
-/// Runs `command` with `input` on its stdin; what it says on stderr goes to `stderr` as it comes. `None` when the
-/// deadline passed first: then it has been killed.
+/// How often a busy file is tried again.
+const TRIES: u32 = 5;
+const BETWEEN_TRIES: Duration = Duration::from_secs(1);
+
+/// Runs `command` with `input` on its stdin; what it says on stderr goes to `stderr` as it comes. It inherits `keep`.
+/// `None` when the deadline passed first: then it has been killed.
 ///
 /// Must be called from the main thread: the kernel ties the death signal to the thread that forked.
 pub(crate) fn execute(
     mut command: Command,
     input: &[u8],
     until: Instant,
+    keep: Option<BorrowedFd<'_>>,
     stderr: &mut dyn Write,
 ) -> io::Result<Option<Finished>> {
     let parent = Pid::this();
-    let die_with_us = move || {
+    let keep = keep.map(|fd| fd.as_raw_fd());
+    let prepare = move || {
         nix::sys::prctl::set_pdeathsig(Signal::SIGKILL)?;
-        if getppid() == parent { Ok(()) } else { Err(io::Error::from(ErrorKind::BrokenPipe)) }
+        if getppid() != parent {
+            return Err(io::Error::from(ErrorKind::BrokenPipe));
+        }
+        // SAFETY: no pointers; the parent has it open until after the fork.
+        match keep.map_or(0, |fd| unsafe { libc::fcntl(fd, libc::F_SETFD, 0) }) {
+            0 => Ok(()),
+            _ => Err(io::Error::last_os_error()),
+        }
     };
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     // SAFETY: between fork and exec only system calls, no allocation, no lock.
-    #[allow(unsafe_code, reason = "the child before its exec")]
-    unsafe {
-        command.pre_exec(die_with_us)
-    };
-    let mut child = command.spawn()?;
+    unsafe { command.pre_exec(prepare) };
+    let mut child = spawn(&mut command, until)?;
     let talked = talk(&mut child, input, until, stderr);
     if !matches!(talked, Ok(Some(_))) {
         let _ = child.kill();
     }
     let status = child.wait()?;
     Ok(talked?.map(|(stdout, stderr)| Finished { status, stdout, stderr }))
+}
+
+/// A plugin that is just being replaced is busy as a file (ETXTBSY). It is tried again, as long as that is likely to help.
+fn spawn(command: &mut Command, until: Instant) -> io::Result<Child> {
+    let mut tries = 0;
+    loop {
+        match command.spawn() {
+            Err(error)
+                if error.kind() == ErrorKind::ExecutableFileBusy
+                    && tries < TRIES
+                    && Instant::now() + BETWEEN_TRIES < until =>
+            {
+                tries += 1;
+                sleep(BETWEEN_TRIES);
+            }
+            spawned => return spawned,
+        }
+    }
 }
 
 /// Feeds and reads the child until it has ended. Not until its pipes are closed: a grandchild may hold them open.
@@ -176,12 +207,11 @@ fn pidfd(child: &Child) -> io::Result<OwnedFd> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::time::Duration;
 
     fn sh(script: &str, input: &[u8], time: Duration) -> Option<Finished> {
         let mut command = Command::new("sh");
         command.args(["-c", script]);
-        execute(command, input, Instant::now() + time, &mut io::sink()).unwrap()
+        execute(command, input, Instant::now() + time, None, &mut io::sink()).unwrap()
     }
 
     const LONG: Duration = Duration::from_secs(20);

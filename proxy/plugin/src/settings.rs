@@ -1,9 +1,12 @@
 //! The node's settings: `/etc/wasmhook/config.toml`, or what `WASMHOOK_CONFIG` names. Without a file, the defaults.
 
-use serde::Deserialize;
+use crate::units::{LARGEST, LONGEST, bytes, duration};
+use serde::{Deserialize, Deserializer};
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 use std::{fs, io};
-use wasmhook_wasm::Isolation;
+use wasmhook_wasm::{Isolation, Limits};
 
 /// Where the settings are when `WASMHOOK_CONFIG` says nothing else.
 pub const DEFAULT_PATH: &str = "/etc/wasmhook/config.toml";
@@ -14,14 +17,106 @@ pub const DEFAULT_PATH: &str = "/etc/wasmhook/config.toml";
 pub struct Settings {
     /// Directories in which a hook's `module` is looked up by name, in this order.
     pub modules: Vec<PathBuf>,
+    /// Where journals are kept, and what else must outlive a call.
+    pub state: PathBuf,
     /// Where compiled modules are kept; ours alone to write.
     pub compiled: PathBuf,
     /// The program that compiles a module which has not been compiled yet.
     pub compiler: PathBuf,
     /// Where hooks run: in a child process each, or in this process.
     pub isolation: Room,
-    /// What of the log is written to stderr.
+    /// What of the log is written to stderr, and to `log_file`.
     pub log: Level,
+    /// Where the log is written as well.
+    pub log_file: Option<PathBuf>,
+    /// What ends a hook.
+    pub limits: LimitSettings,
+    /// How long a call may take.
+    pub budgets: Budgets,
+    /// The grants that a module may have at most, by its name; `"*"` for those that are not named. Empty: whatever a
+    /// conflist asks for.
+    pub grants: BTreeMap<String, Vec<String>>,
+}
+
+/// What ends a hook, where the conflist says nothing else, and the most that it may say.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct LimitSettings {
+    #[serde(deserialize_with = "optional_duration")]
+    cpu: Option<Duration>,
+    #[serde(deserialize_with = "optional_duration")]
+    wall: Option<Duration>,
+    #[serde(deserialize_with = "optional_bytes")]
+    memory: Option<u64>,
+    max: MaxLimits,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct MaxLimits {
+    #[serde(deserialize_with = "optional_duration")]
+    cpu: Option<Duration>,
+    #[serde(deserialize_with = "optional_duration")]
+    wall: Option<Duration>,
+    #[serde(deserialize_with = "optional_bytes")]
+    memory: Option<u64>,
+}
+
+impl LimitSettings {
+    /// The most that a conflist may say.
+    #[must_use]
+    pub fn max(&self) -> Limits {
+        Limits {
+            cpu: self.max.cpu.unwrap_or(LONGEST),
+            wall: self.max.wall.unwrap_or(LONGEST),
+            memory: self.max.memory.unwrap_or(LARGEST),
+        }
+    }
+
+    /// What holds where the conflist says nothing.
+    #[must_use]
+    pub fn usual(&self) -> Limits {
+        let (default, max) = (Limits::default(), self.max());
+        Limits {
+            cpu: self.cpu.unwrap_or(default.cpu).min(max.cpu),
+            wall: self.wall.unwrap_or(default.wall).min(max.wall),
+            memory: self.memory.unwrap_or(default.memory).min(max.memory),
+        }
+    }
+}
+
+/// How long a call may take.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Budgets {
+    /// The whole call.
+    #[serde(deserialize_with = "a_duration")]
+    pub call: Duration,
+    /// One run of one delegate.
+    #[serde(deserialize_with = "a_duration")]
+    pub delegate: Duration,
+    /// Of the call, kept for undoing.
+    #[serde(deserialize_with = "a_duration")]
+    pub reserve: Duration,
+}
+
+impl Default for Budgets {
+    fn default() -> Self {
+        let seconds = Duration::from_secs;
+        Self { call: seconds(60), delegate: seconds(30), reserve: seconds(15) }
+    }
+}
+
+fn a_duration<'de, D: Deserializer<'de>>(from: D) -> Result<Duration, D::Error> {
+    duration(&String::deserialize(from)?).map_err(serde::de::Error::custom)
+}
+
+fn optional_duration<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Duration>, D::Error> {
+    a_duration(from).map(Some)
+}
+
+fn optional_bytes<'de, D: Deserializer<'de>>(from: D) -> Result<Option<u64>, D::Error> {
+    bytes(&String::deserialize(from)?).map(Some).map_err(serde::de::Error::custom)
 }
 
 /// The values of `isolation`.
@@ -60,10 +155,15 @@ impl Default for Settings {
     fn default() -> Self {
         Self {
             modules: vec!["/etc/wasmhook/modules".into(), "/usr/local/lib/wasmhook/modules".into()],
+            state: "/var/lib/wasmhook/state".into(),
             compiled: "/var/lib/wasmhook/compiled".into(),
             compiler: "/usr/local/bin/wasmhookctl".into(),
             isolation: Room::Module,
             log: Level::Info,
+            log_file: None,
+            limits: LimitSettings::default(),
+            budgets: Budgets::default(),
+            grants: BTreeMap::new(),
         }
     }
 }
@@ -85,14 +185,36 @@ impl Settings {
 
     fn parse(text: &str) -> Result<Self, String> {
         let settings: Self = toml::from_str(text).map_err(|error| error.to_string().trim_end().to_owned())?;
-        let paths = [("compiled", &settings.compiled), ("compiler", &settings.compiler)];
+        let paths =
+            [("state", &settings.state), ("compiled", &settings.compiled), ("compiler", &settings.compiler)];
         let paths = paths.into_iter().chain(settings.modules.iter().map(|path| ("modules", path)));
+        let paths = paths.chain(settings.log_file.iter().map(|path| ("log_file", path)));
         for (key, path) in paths {
             if !path.is_absolute() {
                 return Err(format!("`{key}` = {:?}: write an absolute path", path.display().to_string()));
             }
         }
+        if settings.budgets.reserve >= settings.budgets.call {
+            return Err("`budgets.reserve`: all of `budgets.call`, so nothing would ever run".to_owned());
+        }
+        settings.judge_grants()?;
         Ok(settings)
+    }
+
+    fn judge_grants(&self) -> Result<(), String> {
+        for (module, grants) in &self.grants {
+            if let Some(grant) = grants.iter().find(|grant| wasmhook_host::interface(grant).is_none()) {
+                return Err(format!("`grants.{module}`: {grant:?}: no such grant"));
+            }
+        }
+        Ok(())
+    }
+
+    /// May this module have this grant on this node?
+    #[must_use]
+    pub fn allows(&self, module: &str, grant: &str) -> bool {
+        let listed = self.grants.get(module).or_else(|| self.grants.get("*"));
+        self.grants.is_empty() || listed.is_some_and(|grants| grants.iter().any(|it| it == grant))
     }
 }
 
@@ -115,6 +237,17 @@ mod tests {
         assert!(wrong("modles = []").contains("unknown field `modles`"), "{}", wrong("modles = []"));
         assert!(wrong("compiled = \"here\"").contains("`compiled` = \"here\": write an absolute path"));
         assert!(wrong("isolation = \"call\"").contains("expected `module` or `none`"));
+        assert!(wrong("[budgets]\ncall = \"soon\"").contains("write a time such as"));
+        assert!(wrong("[budgets]\ncall = \"10s\"").contains("`budgets.reserve`"));
+        assert!(wrong("[grants]\n\"*\" = [\"lnk\"]").contains("`grants.*`: \"lnk\": no such grant"));
+    }
+
+    #[test]
+    fn a_node_allows_what_it_lists() {
+        assert!(Settings::default().allows("any", "clock"));
+        let listed = Settings::parse("[grants]\n\"*\" = [\"carry\"]\nfault = [\"clock\"]").unwrap();
+        assert!(listed.allows("mtu", "carry") && !listed.allows("mtu", "clock"));
+        assert!(listed.allows("fault", "clock") && !listed.allows("fault", "carry"));
     }
 
     #[test]

@@ -208,7 +208,7 @@ impl Compiled {
 }
 
 /// Changes whenever the module's content can have changed.
-fn stat_key(module: &Metadata) -> String {
+pub(crate) fn stat_key(module: &Metadata) -> String {
     let time = |seconds: i64, nanoseconds: i64| format!("{seconds}.{nanoseconds:09}");
     format!(
         "{},{},{},{},{}",

@@ -22,6 +22,14 @@ pub enum StoreError {
         /// Its owner or mode.
         why: String,
     },
+    /// A journal that this build cannot read.
+    #[error("journal {}: {why}", path.display())]
+    Journal {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        why: String,
+    },
     /// A module is something else than a file.
     #[error("{} is {what}, not a file", path.display())]
     NotAFile {

@@ -1,14 +1,23 @@
 //! The files that wasmhook keeps on a node. The only code that knows what they are called and what is in them.
 //!
 //! For: compiled modules ([`Compiled`]), found by a stat of the module and trusted only if nobody else could have
-//! written them ([`trust`](mod@trust)). Not for making them: no engine and no compiler is known here.
+//! written them ([`trust`](mod@trust)); the [`Journal`] of each attachment; which versions of the specification a plugin
+//! knows ([`Versions`]); the [`Bypass`]. Not for making them: no engine and no compiler is known here.
 
 mod artifact;
+mod bypass;
 mod compiled;
 mod digest;
 mod error;
+mod journal;
 pub mod trust;
+mod versions;
 
+pub use bypass::Bypass;
 pub use compiled::{CompileLock, Compiled, Lookup};
 pub use digest::Digest;
 pub use error::StoreError;
+pub use journal::{
+    Access, Begin, Busy, Journal, Journals, Key, Namespace, Record, Started, Step, Story, boot_id,
+};
+pub use versions::Versions;

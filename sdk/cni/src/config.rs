@@ -1,4 +1,5 @@
 use crate::environment::is_identifier;
+use crate::version::version_number;
 use crate::{Error, FieldError, Object, SpecVersion, code};
 use std::ops::{Deref, DerefMut};
 
@@ -46,6 +47,12 @@ impl PluginConfig {
             let details = format!("config is {text:?}, plugin supports {}", SpecVersion::list());
             Error::new(code::INCOMPATIBLE_VERSION, "incompatible CNI versions").with_details(details)
         })
+    }
+
+    /// The three numbers of `cniVersion`, also of a version that is none of ours; `None` when it is no version.
+    #[must_use]
+    pub fn version_number(&self) -> Option<[u32; 3]> {
+        version_number(&self.text("cniVersion"))
     }
 
     /// The names of the capabilities that are declared and not `false`.

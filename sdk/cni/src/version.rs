@@ -32,12 +32,24 @@ impl SpecVersion {
         }
     }
 
+    /// Its three numbers.
+    #[must_use]
+    pub fn number(self) -> [u32; 3] {
+        version_number(self.as_str()).unwrap_or_default()
+    }
+
     /// `["0.1.0" "0.2.0" …]`, as the reference library prints it in its error.
     #[must_use]
     pub fn list() -> String {
         let quoted: Vec<_> = Self::ALL.iter().map(|version| format!("\"{version}\"")).collect();
         format!("[{}]", quoted.join(" "))
     }
+}
+
+/// The three numbers of a version that need not be one of ours.
+pub(crate) fn version_number(text: &str) -> Option<[u32; 3]> {
+    let numbers: Vec<u32> = text.split('.').map(|it| it.parse().ok()).collect::<Option<_>>()?;
+    numbers.try_into().ok()
 }
 
 impl fmt::Display for SpecVersion {
@@ -68,6 +80,8 @@ mod tests {
         assert_eq!("1.0.0".parse(), Ok(SpecVersion::V1_0_0));
         assert_eq!("1.0".parse::<SpecVersion>(), Err(()));
         assert!(SpecVersion::V0_4_0 < SpecVersion::V1_0_0);
+        assert_eq!(SpecVersion::V0_3_1.number(), [0, 3, 1]);
+        assert_eq!(version_number("1.0.0-rc1"), None);
         assert_eq!(SpecVersion::list(), r#"["0.1.0" "0.2.0" "0.3.0" "0.3.1" "0.4.0" "1.0.0" "1.1.0"]"#);
     }
 }
