@@ -18,7 +18,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 
 /// ADD: all of it, or nothing.
 pub(crate) fn add(call: &Call<'_>) -> Standing {
-    if !call.overrides_namespace_check() && call.is_our_namespace() {
+    if call.is_our_namespace() {
         return Err(Error::OurNamespace);
     }
     if call.entry.delegates.is_empty() {
@@ -36,11 +36,14 @@ pub(crate) fn add(call: &Call<'_>) -> Standing {
 
 /// Every delegate in order, each with its hooks.
 fn add_all(call: &Call<'_>, trail: &mut Trail) -> Result<Object, Error> {
+    // All of them, before one of them does anything.
+    let ready = |delegate: &Object| {
+        Ok((Delegate::of(delegate, &call.environment.path)?, call.delegate_config(delegate)?))
+    };
+    let ready: Vec<_> = call.entry.delegates.iter().map(ready).collect::<Result<_, Error>>()?;
     let mut result = None;
     let mut prev_result = call.prev_result.clone();
-    for (step, delegate) in call.entry.delegates.iter().enumerate() {
-        let config = call.delegate_config(delegate)?;
-        let delegate = Delegate::of(delegate, &call.environment.path)?;
+    for (step, (delegate, config)) in ready.into_iter().enumerate() {
         let mut plugin = Adding { call, delegate, step, trail };
         let pipeline = Pipeline {
             call,
@@ -89,10 +92,10 @@ pub(crate) fn check(call: &Call<'_>) -> Standing {
 /// DEL: what ADD did is taken back, the last thing first.
 pub(crate) fn del(call: &Call<'_>) -> Standing {
     let (journal, story) = find(call);
-    if story.is_none() && call.is_our_namespace() && !call.overrides_namespace_check() {
+    if story.is_none() && call.is_our_namespace() {
         return Err(Error::OurNamespace);
     }
-    let finished = story.as_ref().is_none_or(|story| story.finished.is_some());
+    let finished = story.as_ref().is_some_and(|story| story.finished.is_some());
     let prev_result = words_taken_back(call, story.as_ref());
     let delegates = call.recorded(story.as_ref());
     let mut journal = journal;
@@ -113,7 +116,7 @@ pub(crate) fn del(call: &Call<'_>) -> Standing {
         refused = refused.or(outcome.refused);
         match (outcome.standing, &mut journal) {
             // The last one's mark is that the journal goes.
-            (Ok(_), Some(journal)) if index > 0 => note_deleted(journal, delegate.step),
+            (Ok(_), Some(journal)) if index > 0 || failed.is_some() => note_deleted(journal, delegate.step),
             (Ok(_), _) => {}
             (Err(error), _) => {
                 tracing::error!(container_id = call.environment.container_id, "DEL: {error}");
@@ -225,11 +228,15 @@ impl Call<'_> {
         }
     }
 
+    /// Never, when somebody says that it is meant to be (`CNI_NETNS_OVERRIDE`).
     fn is_our_namespace(&self) -> bool {
+        if self.overrides_namespace_check() {
+            return false;
+        }
         let ours = Namespace::at("/proc/self/ns/net");
         let theirs =
             Some(&self.environment.netns).filter(|path| !path.is_empty()).and_then(|it| Namespace::at(it));
-        matches!((ours, theirs), (Some(ours), Some(theirs)) if ours.is(&theirs))
+        ours.is_some() && ours == theirs
     }
 
     /// The delegates of an ADD, in its order.
@@ -255,7 +262,7 @@ impl Call<'_> {
         let mut overrides = vec![("CNI_ARGS", begin.args.clone()), ("CNI_PATH", begin.path.clone())];
         let now = Namespace::at(&self.environment.netns);
         let is_another = match (&begin.netns, &now) {
-            (Some(then), Some(now)) => begin.before_boot() || !then.is(now),
+            (Some(then), Some(now)) => begin.before_boot() || then != now,
             _ => false,
         };
         if is_another || self.is_our_namespace() {
@@ -385,12 +392,17 @@ impl Plugin for Adding<'_, '_> {
                 trail.write(Record::Made { step: *step, result: made })?;
                 Ok(result)
             }
+            Err(error @ DelegateError::NotStarted { .. }) => {
+                trail.write(Record::Deleted { step: *step })?;
+                Err(error.into())
+            }
             Err(error) => {
                 // Whatever a hook makes of its failure: what it has begun is taken back.
                 let run = Run { verb: Verb::Del, until: call.means.undo_until(), ..run };
                 match delegate.run(&run, &call.means.around) {
                     Ok(_) => trail.write(Record::Deleted { step: *step })?,
                     Err(error) => {
+                        trail.stuck = Some(*step);
                         tracing::error!(
                             container_id = call.environment.container_id,
                             "undoing a failed ADD: {error}"
@@ -449,6 +461,8 @@ struct Trail {
     journal: Journal,
     /// What goes with the next write.
     pending: Vec<Record>,
+    /// The delegate that failed, if its DEL failed as well: asking it again at once helps nobody.
+    stuck: Option<usize>,
 }
 
 impl Trail {
@@ -459,10 +473,15 @@ impl Trail {
             Access::Ours(journal) => journal,
             Access::Busy(_) => return Err(Error::Busy(PATIENCE)),
         };
-        let netns = Namespace::at(&call.environment.netns);
-        if let Some(begin) = &journal.story().begin {
-            let same = !begin.before_boot()
-                && matches!((&begin.netns, &netns), (Some(then), Some(now)) if then.is(now));
+        let begin = Begin::now(
+            call.key(),
+            &call.environment.netns,
+            &call.environment.args,
+            &call.environment.path,
+            call.entry.hooks.iter().map(|hook| hook.name.clone()).collect(),
+        );
+        if let Some(earlier) = &journal.story().begin {
+            let same = !earlier.before_boot() && earlier.netns.is_some() && earlier.netns == begin.netns;
             if same && journal.story().finished.is_some() {
                 return Err(Error::Attached(call.environment.ifname.clone()));
             }
@@ -470,13 +489,10 @@ impl Trail {
                 container_id = call.environment.container_id,
                 "an earlier ADD of this attachment has left something; cleaning up first"
             );
-            undo(&call.means, &mut journal).map_err(|error| Error::Left(Box::new(error)))?;
+            undo(&call.means, &mut journal, None).map_err(|error| Error::Left(Box::new(error)))?;
             journal.clear()?;
         }
-        let hooks = call.entry.hooks.iter().map(|hook| hook.name.clone()).collect();
-        let (args, path) = (&call.environment.args, &call.environment.path);
-        let begin = Begin::now(call.key(), netns, args, path, hooks);
-        Ok(Self { journal, pending: vec![Record::Begin(begin)] })
+        Ok(Self { journal, pending: vec![Record::Begin(begin)], stuck: None })
     }
 
     fn write(&mut self, record: Record) -> Result<(), StoreError> {
@@ -504,7 +520,8 @@ impl Trail {
     /// Takes back what was done. The original error is what counts, so what goes wrong here is only logged: the journal
     /// stays, for DEL.
     fn undo(mut self, call: &Call<'_>) {
-        match undo(&call.means, &mut self.journal) {
+        match undo(&call.means, &mut self.journal, self.stuck) {
+            Ok(()) if self.stuck.is_some() => {}
             Ok(()) => {
                 if let Err(error) = self.journal.remove() {
                     tracing::error!("{error}");
@@ -520,13 +537,12 @@ impl Trail {
     }
 }
 
-/// Everything that a journal holds, strictly backwards, and without hooks. All of it is tried; the first error is told.
-pub(crate) fn undo(means: &Means<'_>, journal: &mut Journal) -> Result<(), Error> {
+/// Everything that a journal holds, strictly backwards, and without hooks. All of it but `stuck` is tried; the first error
+/// is told.
+pub(crate) fn undo(means: &Means<'_>, journal: &mut Journal, stuck: Option<usize>) -> Result<(), Error> {
     let Some(begin) = journal.story().begin.clone() else { return Ok(()) };
-    let netns = match &begin.netns {
-        Some(netns) if !begin.namespace_is_gone() => netns.path.clone(),
-        _ => String::new(),
-    };
+    let is_another = begin.netns.is_some() && begin.namespace_is_gone();
+    let netns = if is_another || begin.before_boot() { String::new() } else { begin.netns_path.clone() };
     let overrides = vec![
         ("CNI_CONTAINERID", begin.key.container_id.clone()),
         ("CNI_IFNAME", begin.key.ifname.clone()),
@@ -536,7 +552,7 @@ pub(crate) fn undo(means: &Means<'_>, journal: &mut Journal) -> Result<(), Error
     ];
     let mut failed = None;
     for delegate in recordings(journal.story(), means.path, &overrides).iter().rev() {
-        if !delegate.is_held {
+        if !delegate.is_held || stuck == Some(delegate.step) {
             continue;
         }
         let deleted = match &delegate.found {

@@ -15,7 +15,7 @@ use std::io::{Read, Write};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::time::Instant;
-use wasmhook_cni::{self as cni, Args, Environment, Object, PluginConfig, SpecVersion, Verb, code};
+use wasmhook_cni::{self as cni, Args, Asked, Environment, Object, PluginConfig, SpecVersion, Verb, code};
 use wasmhook_store::{Bypass, Journals, Versions};
 
 /// Whoever started us, with all that passes between us.
@@ -57,12 +57,14 @@ fn answer(caller: &mut Caller<'_>) -> Result<Option<Object>, cni::Error> {
     let lookup = |name: &str| {
         variables.iter().find(|(key, _)| key == name).map(|(_, value)| value.to_string_lossy().into_owned())
     };
-    let Some(environment) = Environment::read(lookup)? else {
-        let _ = writeln!(caller.stderr, "{}", about());
-        return Ok(None);
-    };
-    if environment.verb == Verb::Version {
-        return Ok(Some(versions()));
+    let asked = Environment::read(lookup)?;
+    match &asked {
+        Asked::Nothing => {
+            let _ = writeln!(caller.stderr, "{}", about());
+            return Ok(None);
+        }
+        Asked::Call(environment) if environment.verb == Verb::Version => return Ok(Some(versions())),
+        Asked::Unknown(_) | Asked::Call(_) => {}
     }
     // Room for any real configuration, so that one read takes it.
     let mut text = String::with_capacity(32 << 10);
@@ -71,6 +73,14 @@ fn answer(caller: &mut Caller<'_>) -> Result<Option<Object>, cni::Error> {
         .read_to_string(&mut text)
         .map_err(|error| cni::Error::new(code::IO, format!("error reading from stdin: {error}")))?;
     let config = PluginConfig::parse(&text)?;
+    let environment = match asked {
+        Asked::Call(environment) => environment,
+        Asked::Unknown(command) => {
+            let msg = format!("unknown CNI_COMMAND: {command}");
+            return Err(cni::Error::new(code::INVALID_ENVIRONMENT, msg));
+        }
+        Asked::Nothing => return Ok(None),
+    };
     let version = version(environment.verb, &config)?;
     let settings = lookup("WASMHOOK_CONFIG").filter(|it| !it.is_empty());
     serve(environment, &variables, config, version, settings.as_deref().map(Path::new), caller.stderr)

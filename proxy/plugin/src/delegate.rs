@@ -1,4 +1,4 @@
-use crate::process::{Finished, execute};
+use crate::process::{ExecuteError, Finished, execute};
 use serde_json::value::RawValue;
 use std::cell::RefCell;
 use std::ffi::OsString;
@@ -58,6 +58,8 @@ pub enum DelegateError {
     #[error("failed to find plugin {plugin:?} in path [{path}]")]
     NotFound { plugin: String, path: String },
     #[error("delegate `{plugin}`: cannot be run: {source}")]
+    NotStarted { plugin: String, source: io::Error },
+    #[error("delegate `{plugin}`: {source}")]
     Io { plugin: String, source: io::Error },
     #[error("delegate `{plugin}`: not finished after {after:?}, killed")]
     Late { plugin: String, after: Duration },
@@ -208,9 +210,12 @@ impl Delegate {
         command.env("CNI_COMMAND", verb.as_str());
         let plugin = || self.plugin_type.clone();
         let started = Instant::now();
-        execute(command, input, run.until, run.keep, *around.stderr.borrow_mut())
-            .map_err(|source| DelegateError::Io { plugin: plugin(), source })?
-            .ok_or_else(|| DelegateError::Late { plugin: plugin(), after: started.elapsed() })
+        match execute(command, input, run.until, run.keep, *around.stderr.borrow_mut()) {
+            Ok(Some(finished)) => Ok(finished),
+            Ok(None) => Err(DelegateError::Late { plugin: plugin(), after: started.elapsed() }),
+            Err(ExecuteError::Spawn(source)) => Err(DelegateError::NotStarted { plugin: plugin(), source }),
+            Err(ExecuteError::Talk(source)) => Err(DelegateError::Io { plugin: plugin(), source }),
+        }
     }
 
     /// Asked once, remembered for the file. Whoever does not answer knows what it was asked in.

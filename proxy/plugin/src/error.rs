@@ -164,7 +164,7 @@ impl From<Error> for cni::Error {
             Error::Delegate(error) => {
                 let code = match error {
                     DelegateError::Name(_) | DelegateError::NotFound { .. } => cni::code::INVALID_CONFIG,
-                    DelegateError::Io { .. } => cni::code::IO,
+                    DelegateError::NotStarted { .. } | DelegateError::Io { .. } => cni::code::IO,
                     DelegateError::Own(_)
                     | DelegateError::Late { .. }
                     | DelegateError::Silent { .. }

@@ -71,7 +71,7 @@ fn collect(call: &Call<'_>, valid: &HashSet<(String, String)>, errors: &mut Vec<
     };
     for mut journal in journals {
         if is_stale(call, &journal, valid, now.as_millis()) {
-            let undone = undo(&call.means, &mut journal).and_then(|()| Ok(journal.remove()?));
+            let undone = undo(&call.means, &mut journal, None).and_then(|()| Ok(journal.remove()?));
             errors.extend(undone.err());
         }
     }

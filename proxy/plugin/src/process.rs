@@ -21,6 +21,15 @@ pub(crate) struct Finished {
     pub(crate) stderr: Vec<u8>,
 }
 
+/// Why a program was not run to its end.
+#[derive(Debug)]
+pub(crate) enum ExecuteError {
+    /// It never began.
+    Spawn(io::Error),
+    /// It could not be talked to, and was killed.
+    Talk(io::Error),
+}
+
 /// More than any result, and less than what would hurt us.
 const LONGEST: usize = 4 << 20;
 
@@ -38,7 +47,7 @@ pub(crate) fn execute(
     until: Instant,
     keep: Option<BorrowedFd<'_>>,
     stderr: &mut dyn Write,
-) -> io::Result<Option<Finished>> {
+) -> Result<Option<Finished>, ExecuteError> {
     let parent = Pid::this();
     let keep = keep.map(|fd| fd.as_raw_fd());
     let prepare = move || {
@@ -55,13 +64,14 @@ pub(crate) fn execute(
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     // SAFETY: between fork and exec only system calls, no allocation, no lock.
     unsafe { command.pre_exec(prepare) };
-    let mut child = spawn(&mut command, until)?;
+    let mut child = spawn(&mut command, until).map_err(ExecuteError::Spawn)?;
     let talked = talk(&mut child, input, until, stderr);
     if !matches!(talked, Ok(Some(_))) {
         let _ = child.kill();
     }
-    let status = child.wait()?;
-    Ok(talked?.map(|(stdout, stderr)| Finished { status, stdout, stderr }))
+    let status = child.wait().map_err(ExecuteError::Talk)?;
+    let said = talked.map_err(ExecuteError::Talk)?;
+    Ok(said.map(|(stdout, stderr)| Finished { status, stdout, stderr }))
 }
 
 /// A plugin that is just being replaced is busy as a file (ETXTBSY). It is tried again, as long as that is likely to help.

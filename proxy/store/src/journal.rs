@@ -40,11 +40,9 @@ impl Key {
     }
 }
 
-/// A network namespace: its path says where, device and inode say which.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// Which network namespace, by whatever path.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Namespace {
-    /// `CNI_NETNS` as ADD got it.
-    pub path: String,
     /// Of the namespace behind the path.
     pub dev: u64,
     /// Of the namespace behind the path.
@@ -56,19 +54,7 @@ impl Namespace {
     #[must_use]
     pub fn at(path: &str) -> Option<Self> {
         let metadata = fs::metadata(path).ok()?;
-        Some(Self { path: path.to_owned(), dev: metadata.dev(), ino: metadata.ino() })
-    }
-
-    /// Do both name the same namespace, by whatever paths?
-    #[must_use]
-    pub fn is(&self, other: &Self) -> bool {
-        (self.dev, self.ino) == (other.dev, other.ino)
-    }
-
-    /// Is it still behind its path?
-    #[must_use]
-    pub fn is_there(&self) -> bool {
-        Self::at(&self.path).is_some_and(|now| now.is(self))
+        Some(Self { dev: metadata.dev(), ino: metadata.ino() })
     }
 }
 
@@ -84,7 +70,9 @@ pub struct Begin {
     pub key: Key,
     /// Milliseconds since 1970.
     pub began: u64,
-    /// The container's namespace; absent when its path led nowhere.
+    /// `CNI_NETNS`.
+    pub netns_path: String,
+    /// The namespace behind it; absent when it led nowhere.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub netns: Option<Namespace>,
     /// `CNI_ARGS`.
@@ -98,9 +86,18 @@ pub struct Begin {
 impl Begin {
     /// An ADD that begins now, on this boot of the machine.
     #[must_use]
-    pub fn now(key: Key, netns: Option<Namespace>, args: &str, path: &str, hooks: Vec<String>) -> Self {
-        let (boot, began) = (boot_id(), milliseconds(SystemTime::now()));
-        Self { format: FORMAT, boot, key, began, netns, args: args.into(), path: path.into(), hooks }
+    pub fn now(key: Key, netns_path: &str, args: &str, path: &str, hooks: Vec<String>) -> Self {
+        Self {
+            format: FORMAT,
+            boot: boot_id(),
+            key,
+            began: milliseconds(SystemTime::now()),
+            netns_path: netns_path.into(),
+            netns: Namespace::at(netns_path),
+            args: args.into(),
+            path: path.into(),
+            hooks,
+        }
     }
 
     /// Was that before the machine booted last?
@@ -112,7 +109,7 @@ impl Begin {
     /// Can the container's namespace still be where ADD found it?
     #[must_use]
     pub fn namespace_is_gone(&self) -> bool {
-        self.before_boot() || !self.netns.as_ref().is_some_and(Namespace::is_there)
+        self.before_boot() || self.netns.is_none() || self.netns != Namespace::at(&self.netns_path)
     }
 }
 
@@ -507,8 +504,7 @@ mod tests {
     }
 
     fn begin() -> Record {
-        let netns = Namespace::at("/proc/self/ns/net");
-        Record::Begin(Begin::now(key(), netns, "A=1", "/opt/cni/bin", vec!["mtu".into()]))
+        Record::Begin(Begin::now(key(), "/proc/self/ns/net", "A=1", "/opt/cni/bin", vec!["mtu".into()]))
     }
 
     fn delegate(step: usize) -> Record {
@@ -545,7 +541,7 @@ mod tests {
         assert!(story.steps[0].is_held() && !story.steps[1].is_held() && story.finished.is_none());
         let begin = story.begin.unwrap();
         assert_eq!((begin.key.clone(), begin.before_boot()), (key(), false));
-        assert!(begin.netns.as_ref().unwrap().is_there());
+        assert!(!begin.namespace_is_gone());
         assert_eq!(fs::metadata(journals.directory()).unwrap().mode() & 0o777, 0o700);
     }
 

@@ -17,15 +17,24 @@ impl PluginConfig {
         for key in ["cniVersion", "type"] {
             config.read::<String>(key).map_err(|error| decoding(&error))?;
         }
-        let name: String = config.read("name").map_err(|error| decoding(&error))?.unwrap_or_default();
-        if name.is_empty() {
-            return Err(Error::new(code::INVALID_CONFIG, "missing network name"));
-        }
-        if !is_identifier(&name) {
-            return Err(Error::new(code::INVALID_CONFIG, "invalid characters found in network name")
-                .with_details(name));
-        }
+        config.judge_name().map_err(|error| Error {
+            // Whoever reads the error reads it in the version of the configuration.
+            cni_version: Some(config.text("cniVersion")).filter(|it| !it.is_empty()),
+            ..error
+        })?;
         Ok(config)
+    }
+
+    fn judge_name(&self) -> Result<(), Error> {
+        let name: Option<String> = self.read("name").map_err(|error| {
+            Error::new(code::DECODING, format!("error unmarshall network config: {error}"))
+        })?;
+        match name.unwrap_or_default().as_str() {
+            "" => Err(Error::new(code::INVALID_CONFIG, "missing network name")),
+            name if is_identifier(name) => Ok(()),
+            name => Err(Error::new(code::INVALID_CONFIG, "invalid characters found in network name")
+                .with_details(name)),
+        }
     }
 
     /// The network's name.

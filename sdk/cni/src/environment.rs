@@ -17,6 +17,17 @@ pub struct Environment {
     pub path: String,
 }
 
+/// What the variables ask for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Asked {
+    /// No `CNI_COMMAND`: somebody types our name in a shell.
+    Nothing,
+    /// A verb that is none, as it was written. It is told of after the configuration has been judged, as others do.
+    Unknown(String),
+    /// A call.
+    Call(Environment),
+}
+
 /// A variable, the verbs that need it, and what its value must be like where it is needed.
 /// <https://github.com/containernetworking/cni/blob/main/SPEC.md#parameters>
 struct Variable {
@@ -41,18 +52,16 @@ const VARIABLES: [Variable; 4] = [
 ];
 
 impl Environment {
-    /// Reads and checks the variables. `Ok(None)` without `CNI_COMMAND`: somebody types our name in a shell.
+    /// Reads and checks the variables.
     ///
     /// An invalid value is reported at once and beats missing ones; of those, all are reported.
-    pub fn read(lookup: impl Fn(&str) -> Option<String>) -> Result<Option<Self>, Error> {
+    pub fn read(lookup: impl Fn(&str) -> Option<String>) -> Result<Asked, Error> {
         let value = |name: &str| lookup(name).unwrap_or_default();
         let command = value("CNI_COMMAND");
         if command.is_empty() {
-            return Ok(None);
+            return Ok(Asked::Nothing);
         }
-        let verb: Verb = command
-            .parse()
-            .map_err(|()| Error::new(code::INVALID_ENVIRONMENT, format!("unknown CNI_COMMAND: {command}")))?;
+        let Ok(verb) = command.parse() else { return Ok(Asked::Unknown(command)) };
         let mut missing = Vec::new();
         for variable in VARIABLES.iter().filter(|variable| variable.needed_by.contains(&verb)) {
             match value(variable.name).as_str() {
@@ -64,7 +73,7 @@ impl Environment {
             let msg = format!("required env variables [{}] missing", missing.join(","));
             return Err(Error::new(code::INVALID_ENVIRONMENT, msg));
         }
-        Ok(Some(Self {
+        Ok(Asked::Call(Self {
             verb,
             container_id: value("CNI_CONTAINERID"),
             netns: value("CNI_NETNS"),
@@ -114,7 +123,7 @@ fn check_ifname(name: &str) -> Result<(), Error> {
 mod tests {
     use super::*;
 
-    fn read(pairs: &[(&str, &str)]) -> Result<Option<Environment>, Error> {
+    fn read(pairs: &[(&str, &str)]) -> Result<Asked, Error> {
         Environment::read(|name| {
             pairs.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).to_owned())
         })
@@ -132,9 +141,9 @@ mod tests {
         for verb in ["GC", "STATUS"] {
             assert_eq!(missing(verb), Err("required env variables [CNI_PATH] missing".into()));
         }
-        assert!(missing("VERSION").unwrap().is_some());
-        assert_eq!(missing(""), Ok(None));
-        assert_eq!(missing("add"), Err("unknown CNI_COMMAND: add".into()));
+        assert!(matches!(missing("VERSION"), Ok(Asked::Call(_))));
+        assert_eq!(missing(""), Ok(Asked::Nothing));
+        assert_eq!(missing("add"), Ok(Asked::Unknown("add".into())));
     }
 
     #[test]
@@ -148,7 +157,7 @@ mod tests {
     #[test]
     fn values_are_checked_only_where_they_are_needed() {
         let pairs = [("CNI_COMMAND", "STATUS"), ("CNI_PATH", "/x"), ("CNI_IFNAME", "a/b")];
-        assert!(read(&pairs).unwrap().is_some());
+        assert!(matches!(read(&pairs), Ok(Asked::Call(_))));
     }
 
     #[test]

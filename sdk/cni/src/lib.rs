@@ -25,7 +25,7 @@ mod version;
 pub use args::Args;
 pub use config::PluginConfig;
 pub use convert::{ConvertError, convert};
-pub use environment::Environment;
+pub use environment::{Asked, Environment};
 pub use error::{Error, code};
 pub use merge::take_back;
 pub use object::{FieldError, Object, same_json};
