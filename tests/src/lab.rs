@@ -62,9 +62,37 @@ impl Call {
         let args = format!("IgnoreUnknown=1;K8S_POD_NAMESPACE={namespace};K8S_POD_NAME={name}");
         Self { args, ..self }
     }
+
+    /// This call to the plugin at `program`, ready to start.
+    #[must_use]
+    pub fn command(&self, program: &Path) -> Command {
+        let mut command = Command::new(program);
+        command
+            .env_clear()
+            .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
+            .env("CNI_COMMAND", &self.verb)
+            .env("CNI_CONTAINERID", &self.container_id)
+            .env("CNI_NETNS", &self.netns)
+            .env("CNI_IFNAME", &self.ifname)
+            .env("CNI_ARGS", &self.args)
+            .env("CNI_PATH", &self.path)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        command
+    }
 }
 
 impl Answer {
+    /// Starts a plugin, tells it this, and waits for what it has to say.
+    #[must_use]
+    pub fn of(command: &mut Command, stdin: &str) -> Self {
+        let mut child = command.spawn().unwrap_or_else(|error| panic!("{command:?}: {error}"));
+        // A plugin that fails early reads nothing.
+        let _ = child.stdin.take().expect("stdin").write_all(stdin.as_bytes());
+        child.wait_with_output().expect("the plugin ends").into()
+    }
+
     /// The result; panics with all there is to know when there is none.
     #[must_use]
     pub fn result(&self) -> Value {
@@ -176,30 +204,15 @@ impl Lab {
     /// `wasmhook`, as a runtime starts it.
     #[must_use]
     pub fn command(&self, call: &Call) -> Command {
-        let mut command = Command::new(dist("wasmhook"));
-        command
-            .env_clear()
-            .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
-            .env("WASMHOOK_CONFIG", self.settings())
-            .env("CNI_COMMAND", &call.verb)
-            .env("CNI_CONTAINERID", &call.container_id)
-            .env("CNI_NETNS", &call.netns)
-            .env("CNI_IFNAME", &call.ifname)
-            .env("CNI_ARGS", &call.args)
-            .env("CNI_PATH", &call.path)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped());
+        let mut command = call.command(&dist("wasmhook"));
+        command.env("WASMHOOK_CONFIG", self.settings());
         command
     }
 
     /// Makes a call and waits for the answer.
     #[must_use]
     pub fn call(&self, call: &Call) -> Answer {
-        let mut child = self.command(call).spawn().expect("wasmhook starts");
-        // A plugin that fails early reads nothing.
-        let _ = child.stdin.take().expect("stdin").write_all(call.stdin.as_bytes());
-        child.wait_with_output().expect("wasmhook ends").into()
+        Answer::of(&mut self.command(call), &call.stdin)
     }
 
     /// `wasmhookctl` with these arguments, and its own node.

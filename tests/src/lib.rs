@@ -5,10 +5,12 @@
 
 #![allow(clippy::missing_panics_doc, clippy::must_use_candidate, reason = "panicking is how a test speaks")]
 
+mod fakes;
 mod guests;
 mod lab;
 mod node;
 
+pub use fakes::Fakes;
 pub use guests::{GO_ON, component, deny, encode, padded, variant, verdict};
 pub use lab::{Answer, Call, CniError, Lab};
 pub use node::Node;

@@ -32,6 +32,14 @@ impl Node {
         format!("/run/netns/{name}")
     }
 
+    /// The path of a namespace that looks like a container's and is the node's own, as when the process number of a
+    /// dead container has been given to somebody else.
+    #[must_use]
+    pub fn own_netns(&self, name: &str) -> String {
+        self.ip(&format!("netns attach {name} {}", nix::unistd::gettid()));
+        format!("/run/netns/{name}")
+    }
+
     /// `ip` with these words; what it prints. Panics when it fails.
     pub fn ip(&self, words: &str) -> String {
         let output = Command::new("ip").args(words.split(' ')).output().expect("ip (package iproute2)");

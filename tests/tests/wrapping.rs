@@ -5,7 +5,7 @@
 use serde_json::{Value, json};
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
-use wasmhook_tests::{Call, Lab, Node, wait_for};
+use wasmhook_tests::{Call, Lab, Node};
 
 fn bridge() -> Value {
     json!({
@@ -174,39 +174,6 @@ fn fake(lab: &Lab, script: &str) -> Call {
 }
 
 #[test]
-fn a_delegate_that_fails_is_named_and_gets_its_del() {
-    for (script, code, msg) in [
-        (
-            "[ $CNI_COMMAND = DEL ] || echo nonsense",
-            999,
-            "delegate `fake`: ended well and printed no result: \"nonsense\"",
-        ),
-        (
-            "[ $CNI_COMMAND = DEL ] || kill -9 $$",
-            999,
-            "delegate `fake`: netplugin failed with no error message: signal: SIGKILL",
-        ),
-        (
-            "[ $CNI_COMMAND = DEL ] || { echo oops >&2; exit 3; }",
-            999,
-            "delegate `fake`: netplugin failed: \"oops\"",
-        ),
-        (
-            "[ $CNI_COMMAND = DEL ] || { echo '{'; exit 3; }",
-            999,
-            "delegate `fake`: netplugin failed but error parsing its diagnostic message \"{\"",
-        ),
-        ("[ $CNI_COMMAND = DEL ] || echo '{\"code\":42,\"msg\":\"typed\"}'", 42, "typed"),
-        ("[ $CNI_COMMAND = DEL ] || { echo '{\"code\":42,\"msg\":\"typed\"}'; exit 1; }", 42, "typed"),
-    ] {
-        let lab = Lab::new("module");
-        let error = lab.call(&fake(&lab, script)).error();
-        assert_eq!((error.code, error.msg.starts_with(msg)), (code, true), "{script}: {error:?}");
-        assert_eq!(fs::read_to_string(lab.path().join("verbs")).unwrap(), "ADD\nDEL\n", "{script}");
-    }
-}
-
-#[test]
 fn a_del_goes_on_past_a_hook_that_may_fail_it() {
     let lab = Lab::new("module");
     lab.install("bad", &wasmhook_tests::component("", "unreachable", "unreachable"));
@@ -238,39 +205,4 @@ fn a_hook_that_refuses_a_del_is_heard_only_where_the_entry_says_so() {
     let error = lab.call(&call).error();
     assert_eq!((error.code, error.msg.as_str()), (77, "not now"));
     assert_eq!(fs::read_to_string(lab.path().join("verbs")).unwrap(), "DEL\nDEL\n");
-}
-
-#[test]
-fn a_delegate_that_is_not_there_or_no_name_is_an_error_before_any_effect() {
-    let lab = Lab::new("module");
-    let error = |plugin: &str| {
-        let config = wrapping(&json!({ "type": plugin }), &json!([{ "module": "identity" }]));
-        let error = lab.call(&Call::new("ADD", &config)).error();
-        (error.code, error.msg)
-    };
-    assert_eq!(error("gone"), (7, "failed to find plugin \"gone\" in path [/usr/lib/cni]".into()));
-    assert_eq!(error("../sh"), (7, "invalid plugin name: ../sh".into()));
-}
-
-#[test]
-fn a_delegate_gets_our_environment_and_its_words_reach_the_log() {
-    let lab = Lab::new("module");
-    let mut call = fake(&lab, "cat >/dev/null; echo $CNI_ARGS $CNI_IFNAME >&2; echo '{\"ips\":[]}'");
-    call.args = "A=1".into();
-    let answer = lab.call(&call);
-    assert_eq!(answer.result(), json!({ "ips": [], "cniVersion": "1.0.0" }));
-    assert!(answer.stderr.contains("A=1 eth0"), "{answer:?}");
-}
-
-#[test]
-fn a_delegate_dies_with_us() {
-    let lab = Lab::new("module");
-    let call = fake(&lab, &format!("echo $$ > {}/pid; exec sleep 60", lab.path().display()));
-    let mut child = lab.command(&call).spawn().unwrap();
-    std::io::Write::write_all(&mut child.stdin.take().unwrap(), call.stdin.as_bytes()).unwrap();
-    let pid = wait_for(|| fs::read_to_string(lab.path().join("pid")).ok().filter(|it| it.ends_with('\n')));
-    child.kill().unwrap();
-    child.wait().unwrap();
-    let gone = || (!fs::exists(format!("/proc/{}/cwd", pid.trim())).unwrap_or(false)).then_some(());
-    wait_for(gone);
 }
