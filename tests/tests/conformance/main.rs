@@ -7,14 +7,6 @@
 //!
 //! No test here for D2, D3 and D5 as tap has them, and for D9: they are about plugins that we do not have.
 
-// not yet: c06_environment_then_decoding_then_name_then_verb_then_version (an unknown verb before stdin)
-// not yet: c09_an_error_is_one_document_on_stdout_that_speaks_the_configurations_version (1.1.0 without a name)
-// not yet: c21_undoing_goes_backwards_and_goes_on (a refused DEL is asked twice)
-// not yet: c22_a_delegates_del_error_is_returned_after_everything_else_was_tried (stops without a journal)
-// not yet: c22_who_wants_it_goes_on_past_a_del_that_failed (what is done is done again)
-// not yet: c28_a_plugin_that_is_nowhere_and_a_name_that_is_none (found out after the first ADD)
-// not yet: c32_and_d07_a_plugin_that_stays_busy_is_an_error_at_del_too (two DELs to what never started)
-
 #![allow(clippy::unwrap_used, clippy::must_use_candidate, reason = "panicking is how a test speaks")]
 
 mod cases;

@@ -94,7 +94,7 @@ fn d02_a_second_add_is_refused_and_leaves_the_first_alone() {
     let (_, msg) = error(&lab.call(&call("ADD", "c", &netns, &config)));
     assert_eq!(
         msg,
-        "eth0 of this container is attached to this network already: DEL comes before another ADD"
+        "eth0 of this container is attached to this network already: DEL comes before another ADD (and two wasmhook entries in one list need an `id` each)"
     );
     assert_eq!((node.links(), node.leases("net")), (links, leases));
     assert!(node.ip("-n c addr show eth0").contains(result["ips"][0]["address"].as_str().unwrap()));
