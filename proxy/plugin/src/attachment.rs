@@ -44,6 +44,9 @@ fn add_all(call: &Call<'_>, trail: &mut Trail) -> Result<Object, Error> {
     let mut result = None;
     let mut prev_result = call.prev_result.clone();
     for (step, (delegate, config)) in ready.into_iter().enumerate() {
+        if step > 0 && trail.journal.is_abandoned() {
+            return Err(Error::Abandoned);
+        }
         let mut plugin = Adding { call, delegate, step, trail };
         let pipeline = Pipeline {
             call,
@@ -598,6 +601,12 @@ impl Means<'_> {
     pub(crate) fn delegate_until(&self) -> Instant {
         let Budgets { call, delegate, reserve } = self.budgets;
         (Instant::now() + delegate).min(self.started + call.saturating_sub(reserve))
+    }
+
+    /// For hooks, at whatever verb: a hook does not undo.
+    pub(crate) fn left(&self) -> Duration {
+        let Budgets { call, reserve, .. } = self.budgets;
+        call.saturating_sub(reserve).saturating_sub(self.started.elapsed())
     }
 
     /// For undoing and DEL. Never less than a second: a DEL that has no time does nothing.
