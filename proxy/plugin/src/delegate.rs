@@ -102,7 +102,7 @@ pub(crate) fn ipam_config(config: &PluginConfig, delegate: &Object) -> Object {
 
 /// What a wrapped delegate gets: its own object, and from the entry what belongs to the call. `prevResult` is put
 /// in when it is run.
-pub(crate) fn config(entry: &PluginConfig, delegate: &Object) -> Result<Object, FieldError> {
+pub(crate) fn config(entry: &PluginConfig, delegate: &Object) -> Object {
     let mut config = delegate.clone();
     config.remove("prevResult");
     config.remove("runtimeConfig");
@@ -111,16 +111,18 @@ pub(crate) fn config(entry: &PluginConfig, delegate: &Object) -> Result<Object, 
             config.set_raw(key, value.to_owned());
         }
     }
+    config
+}
+
+/// Of what the runtime has put in, what the delegate's capabilities name.
+pub(crate) fn runtime_config(entry: &PluginConfig, delegate: &Object) -> Result<Object, FieldError> {
     let wanted = PluginConfig::from(delegate.clone()).capabilities()?;
     let given: Object = entry.read("runtimeConfig")?.unwrap_or_default();
     let mut cut = Object::new();
     for (key, value) in given.iter().filter(|(key, _)| wanted.iter().any(|it| it == key)) {
         cut.set_raw(key, value.to_owned());
     }
-    if !cut.is_empty() {
-        config.set("runtimeConfig", &cut)?;
-    }
-    Ok(config)
+    Ok(cut)
 }
 
 impl Delegate {
@@ -315,11 +317,12 @@ mod tests {
         let entry = PluginConfig::parse(entry).unwrap();
         let delegate =
             r#"{"type":"bridge","name":"mine","capabilities":{"mac":true},"big":12345678901234567890123}"#;
-        let config = config(&entry, &delegate.parse().unwrap()).unwrap().to_string();
+        let delegate = delegate.parse().unwrap();
         assert_eq!(
-            config,
-            r#"{"type":"bridge","name":"n","capabilities":{"mac":true},"big":12345678901234567890123,"cniVersion":"1.0.0","args":{"cni":{"ips":[]}},"cni.dev/attachments":[],"runtimeConfig":{"mac":"m"}}"#
+            config(&entry, &delegate).to_string(),
+            r#"{"type":"bridge","name":"n","capabilities":{"mac":true},"big":12345678901234567890123,"cniVersion":"1.0.0","args":{"cni":{"ips":[]}},"cni.dev/attachments":[]}"#
         );
+        assert_eq!(runtime_config(&entry, &delegate).unwrap().to_string(), r#"{"mac":"m"}"#);
     }
 
     #[test]

@@ -196,8 +196,10 @@ mod tests {
             include_str!("error.rs"),
             include_str!("call.rs"),
             include_str!("pipeline.rs"),
-            include_str!("attachment.rs"),
-            include_str!("status.rs"),
+            include_str!("dispatch.rs"),
+            include_str!("recording.rs"),
+            include_str!("verbs/mod.rs"),
+            include_str!("verbs/status.rs"),
         ]
         .concat();
         let shared = include_str!("../../../sdk/cni/src/error.rs");
