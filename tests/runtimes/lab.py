@@ -36,13 +36,14 @@ def loud(text):
 
 
 def main(test, log=None):
-    """Runs a test; on the first failed check it ends with the check's words, and the end of this log."""
+    """Runs a test; on the first failed check it ends with what this log holds of warnings, and the check's words."""
     try:
         test()
     except Failed as failure:
-        print(f"  {paint(31, '✗')} {failure}", file=sys.stderr)
         if log and log.exists():
-            print(f"\nthe end of {log}:", *log.read_text().splitlines()[-15:], sep="\n    ", file=sys.stderr)
+            told = [it for it in log.read_text().splitlines() if "level=info" not in it]
+            print(f"\nthe end of {log}:", *told[-10:], sep="\n    ", file=sys.stderr)
+        print(f"  {paint(31, '✗')} {failure}", file=sys.stderr)
         sys.exit(1)
     except KeyboardInterrupt:
         sys.exit(130)
