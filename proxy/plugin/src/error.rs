@@ -64,7 +64,7 @@ pub enum Error {
     #[error("an earlier ADD of this attachment has left something that cannot be cleaned up: {0}")]
     Left(Box<Error>),
     /// The journal cannot be kept.
-    #[error("{}", with_cause(.0))]
+    #[error(transparent)]
     Store(#[from] StoreError),
     /// A CHECK that was not told what ADD had returned.
     #[error("CHECK needs prevResult, and the runtime sent none")]
@@ -76,11 +76,6 @@ impl Error {
     pub(crate) fn is_ours(&self) -> bool {
         !matches!(self, Self::Cni(_) | Self::Delegate(_))
     }
-}
-
-fn with_cause(error: &StoreError) -> String {
-    let cause = std::error::Error::source(error).map(|cause| format!(": {cause}")).unwrap_or_default();
-    format!("{error}{cause}")
 }
 
 /// Broken, not "deny": why a hook gave no usable verdict.
@@ -146,8 +141,9 @@ impl From<Error> for cni::Error {
         match error {
             Error::Cni(error) | Error::Delegate(DelegateError::Own(error)) => error,
             Error::Configuration(problems) => {
-                let all: Vec<_> = problems.iter().map(Problem::to_string).collect();
-                Self::new(cni::code::INVALID_CONFIG, msg).with_details(all.join("\n"))
+                // The message holds the first already.
+                let others: Vec<_> = problems.iter().skip(1).map(Problem::to_string).collect();
+                Self::new(cni::code::INVALID_CONFIG, msg).with_details(others.join("\n"))
             }
             Error::Settings(_) | Error::NothingToReturn | Error::NothingToCheck => {
                 Self::new(cni::code::INVALID_CONFIG, msg)

@@ -27,6 +27,9 @@ impl Call<'_> {
     /// The delegates of an ADD, in its order.
     pub(crate) fn recorded(&self, story: Option<&Story>) -> Vec<Recording> {
         let Some(story) = story else {
+            let is_gone =
+                self.environment.verb == Verb::Del && Namespace::is_unmounted(&self.environment.netns);
+            let overrides = if is_gone { vec![("CNI_NETNS", String::new())] } else { Vec::new() };
             let of_entry = |(step, delegate): (usize, &Object)| Recording {
                 step,
                 found: Delegate::of(delegate, &self.environment.path).map_err(|error| error.to_string()),
@@ -38,7 +41,7 @@ impl Call<'_> {
                 prev_result: self.prev_result.clone(),
                 replaced: false,
                 is_held: true,
-                overrides: Vec::new(),
+                overrides: overrides.clone(),
             };
             return self.entry.delegates.iter().enumerate().map(of_entry).collect();
         };

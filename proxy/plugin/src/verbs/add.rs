@@ -138,7 +138,7 @@ impl Trail {
     fn begin(call: &Call<'_>) -> Result<Self, Error> {
         let mut journal = match call.journals.create(&call.key(), PATIENCE)? {
             Access::Ours(journal) => journal,
-            Access::Busy(_) => return Err(Error::Busy(PATIENCE)),
+            Access::Busy(_) | Access::Removed => return Err(Error::Busy(PATIENCE)),
         };
         let begin = Begin::now(
             call.key(),

@@ -5,18 +5,26 @@ use crate::pipeline::{Pipeline, Standing};
 use crate::recording::{Recorded, words_taken_back};
 use crate::undo::note_deleted;
 use wasmhook_cni::Verb;
-use wasmhook_store::{Access, Journal, Story};
+use wasmhook_store::{Access, Journal, StoreError, Story};
 
 /// DEL: what ADD did is taken back, the last thing first.
 pub(crate) fn del(call: &Call<'_>) -> Standing {
-    let (journal, story) = find(call);
+    let (mut journal, story) = match find(call) {
+        Found::Nothing => (None, None),
+        Found::Journal(journal) => {
+            let story = journal.story().clone();
+            (Some(journal), Some(story))
+        }
+        Found::Abandoned(story) => (None, Some(story)),
+        // By another DEL, or by the ADD itself: while we waited.
+        Found::Undone => return Ok(None),
+    };
     if story.is_none() && call.is_our_namespace() {
         return Err(Error::OurNamespace);
     }
     let finished = story.as_ref().is_some_and(|story| story.finished.is_some());
     let prev_result = words_taken_back(call, story.as_ref());
     let delegates = call.recorded(story.as_ref());
-    let mut journal = journal;
     let (mut failed, mut refused) = (None, None);
     for (index, delegate) in delegates.iter().enumerate().rev() {
         if story.is_some() && !delegate.is_held {
@@ -57,34 +65,40 @@ pub(crate) fn del(call: &Call<'_>) -> Standing {
     failed.or(refused).map_or(Ok(None), Err)
 }
 
-/// The attachment's journal, if there is one that tells something. DEL never gets stuck: what cannot be read is left
-/// aside, and whoever works too long is told to undo what it does.
-fn find(call: &Call<'_>) -> (Option<Journal>, Option<Story>) {
+enum Found {
+    /// No journal, or none that tells something.
+    Nothing,
+    /// It is ours now.
+    Journal(Journal),
+    /// Somebody has worked on it for too long.
+    Abandoned(Story),
+    /// Somebody else has undone everything.
+    Undone,
+}
+
+/// DEL never gets stuck: what cannot be read is left aside, and whoever works too long is told to undo what it does.
+fn find(call: &Call<'_>) -> Found {
+    let complain = |error: StoreError| tracing::error!("{error}");
     match call.journals.open(&call.key(), PATIENCE) {
-        Ok(None) => (None, None),
+        Ok(None) => Found::Nothing,
+        Ok(Some(Access::Removed)) => Found::Undone,
         Ok(Some(Access::Ours(journal))) if journal.story().begin.is_none() => {
-            if let Err(error) = journal.remove() {
-                tracing::error!("{error}");
-            }
-            (None, None)
+            journal.remove().unwrap_or_else(complain);
+            Found::Nothing
         }
-        Ok(Some(Access::Ours(journal))) => {
-            let story = journal.story().clone();
-            (Some(journal), Some(story))
-        }
+        Ok(Some(Access::Ours(journal))) => Found::Journal(journal),
         Ok(Some(Access::Busy(mut busy))) => {
             tracing::error!(
                 container_id = call.environment.container_id,
                 "another call has been working on this attachment for {PATIENCE:?}; it is told to undo itself"
             );
-            if let Err(error) = busy.abandon() {
-                tracing::error!("{error}");
-            }
-            (None, Some(busy.story))
+            busy.abandon().unwrap_or_else(complain);
+            Found::Abandoned(busy.story)
         }
         Err(error) => {
-            tracing::error!("{error}; going by the configuration alone");
-            (None, None)
+            complain(error);
+            tracing::error!("going by the configuration alone");
+            Found::Nothing
         }
     }
 }
