@@ -181,9 +181,9 @@ impl Delegate {
         }
         if let Some(prev_result) = run.prev_result {
             let prev_result = match prev_result.get().parse::<Object>() {
-                Ok(object) if spoken != wanted => {
-                    let converted = convert(&object, wanted, spoken);
-                    to_raw(&converted.map_err(|source| self.version_error(source))?)
+                // It has its own version when the conflist has been edited since ADD.
+                Ok(object) if !is_in(&object, spoken, wanted) => {
+                    to_raw(&convert(&object, wanted, spoken).map_err(|source| self.version_error(source))?)
                 }
                 _ => prev_result.to_owned(),
             };
@@ -274,6 +274,14 @@ impl Delegate {
             return Err(DelegateError::Own(error));
         }
         Ok(result)
+    }
+}
+
+/// Is a result in this version? One that says none is in that of its configuration.
+fn is_in(result: &Object, version: SpecVersion, of_config: SpecVersion) -> bool {
+    match result.read::<String>("cniVersion") {
+        Ok(Some(said)) if !said.is_empty() => said == version.as_str(),
+        _ => version == of_config,
     }
 }
 

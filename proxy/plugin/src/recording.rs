@@ -7,7 +7,7 @@ use crate::error::Error;
 use crate::pipeline::{Plugin, Standing};
 use serde_json::value::RawValue;
 use std::os::fd::AsFd;
-use wasmhook_cni::{self as cni, Object, Verb, code, convert, take_back};
+use wasmhook_cni::{self as cni, Object, PluginConfig, Verb, code, convert, take_back};
 use wasmhook_store::{Begin, Journal, Namespace, Started, Step, Story};
 
 /// A delegate that was run at ADD.
@@ -51,7 +51,8 @@ impl Call<'_> {
 
     /// At DEL and CHECK the runtime's namespace counts, unless it is not the one that ADD had; all else is ADD's.
     fn surroundings_of(&self, begin: &Begin) -> Vec<(&'static str, String)> {
-        let mut overrides = vec![("CNI_ARGS", begin.args.clone()), ("CNI_PATH", begin.path.clone())];
+        let path = joined(&begin.path, &self.environment.path);
+        let mut overrides = vec![("CNI_ARGS", begin.args.clone()), ("CNI_PATH", path)];
         let now = Namespace::at(&self.environment.netns);
         let is_another = match (&begin.netns, &now) {
             (Some(then), Some(now)) => begin.before_boot() || then != now,
@@ -107,35 +108,43 @@ impl Recording {
     }
 }
 
+/// Where plugins were, and then where they are now: they may have moved.
+pub(crate) fn joined(then: &str, now: &str) -> String {
+    if then == now { then.to_owned() } else { format!("{then}:{now}") }
+}
+
 /// The plugin's file: where it was, or where it is now.
 fn found(started: &Started, story: &Story, path: &str) -> Result<Delegate, String> {
     if started.path.is_file() {
         return Ok(Delegate { plugin_type: started.plugin.clone(), path: started.path.clone() });
     }
     let then = story.begin.as_ref().map_or("", |begin| begin.path.as_str());
-    Delegate::find(&started.plugin, &format!("{then}:{path}")).map_err(|error| error.to_string())
+    Delegate::find(&started.plugin, &joined(then, path)).map_err(|error| error.to_string())
 }
 
-/// The runtime's `prevResult`, the final result of the chain, without what our hooks had merely said. Without one, what
-/// ADD had handed out.
-pub(crate) fn words_taken_back(call: &Call<'_>, story: Option<&Story>) -> Option<Box<RawValue>> {
+/// What this delegate is told as `prevResult`: the runtime's, which is the final result of the list, without what our
+/// hooks had merely said of its own result and after it. What they had said before, it was told at ADD. Without a
+/// `prevResult`, what ADD had handed out.
+pub(crate) fn words_taken_back(call: &Call<'_>, story: Option<&Story>, step: usize) -> Option<Box<RawValue>> {
     let Some(story) = story else { return call.prev_result.clone() };
     let last = || story.steps.iter().rev().find_map(|step| step.said.clone().or_else(|| step.made.clone()));
     let now = call.prev_result.clone().or_else(|| story.finished.clone()).or_else(last)?;
-    if story.steps.iter().all(|step| step.said.is_none()) {
-        return Some(now);
+    let parse = |text: &RawValue| text.get().parse::<Object>().ok();
+    let words = story
+        .steps
+        .iter()
+        .skip(step)
+        .rev()
+        .filter_map(|step| Some((parse(step.made.as_deref()?)?, parse(step.said.as_deref()?)?)));
+    let mut taken_back = None;
+    for (made, said) in words {
+        let now = taken_back.take().or_else(|| parse(&now))?;
+        // The conflist may be in another version by now.
+        let version = PluginConfig::from(said.clone()).version().ok()?;
+        let now = convert(&now, call.version, version).unwrap_or(now);
+        taken_back = Some(take_back(&made, &said, &now));
     }
-    let Ok(mut now) = now.get().parse::<Object>() else { return Some(now) };
-    for step in story.steps.iter().rev() {
-        let parse = |text: &RawValue| -> Option<Object> {
-            convert(&text.get().parse().ok()?, call.version, call.version).ok()
-        };
-        let words = (step.made.as_deref().and_then(parse), step.said.as_deref().and_then(parse));
-        if let (Some(made), Some(said)) = words {
-            now = take_back(&made, &said, &now);
-        }
-    }
-    Some(to_raw(&now))
+    Some(taken_back.as_ref().map_or(now, to_raw))
 }
 
 /// A delegate at any verb but ADD.

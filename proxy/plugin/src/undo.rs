@@ -3,7 +3,7 @@
 use crate::call::Means;
 use crate::delegate::Run;
 use crate::error::Error;
-use crate::recording::recordings;
+use crate::recording::{joined, recordings};
 use std::os::fd::AsFd;
 use std::time::Duration;
 use wasmhook_cni::{self as cni, Verb, code};
@@ -20,7 +20,7 @@ pub(crate) fn undo(means: &Means<'_>, journal: &mut Journal, stuck: Option<usize
         ("CNI_IFNAME", begin.key.ifname.clone()),
         ("CNI_NETNS", netns),
         ("CNI_ARGS", begin.args.clone()),
-        ("CNI_PATH", begin.path.clone()),
+        ("CNI_PATH", joined(&begin.path, means.path)),
     ];
     let mut failed = None;
     for delegate in recordings(journal.story(), means.path, &overrides).iter().rev() {

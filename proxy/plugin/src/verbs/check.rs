@@ -14,7 +14,6 @@ pub(crate) fn check(call: &Call<'_>) -> Standing {
         tracing::error!("{error}; going by the configuration alone");
         None
     });
-    let prev_result = words_taken_back(call, story.as_ref());
     let delegates = call.recorded(story.as_ref());
     if delegates.is_empty() {
         return alone(call).standing;
@@ -26,7 +25,7 @@ pub(crate) fn check(call: &Call<'_>) -> Standing {
             plugin: &mut plugin,
             config: delegate.config.clone(),
             config_is_fixed: true,
-            prev_result: prev_result.clone(),
+            prev_result: words_taken_back(call, story.as_ref(), delegate.step),
         };
         pipeline.run().standing?;
     }

@@ -23,7 +23,6 @@ pub(crate) fn del(call: &Call<'_>) -> Standing {
         return Err(Error::OurNamespace);
     }
     let finished = story.as_ref().is_some_and(|story| story.finished.is_some());
-    let prev_result = words_taken_back(call, story.as_ref());
     let delegates = call.recorded(story.as_ref());
     let (mut failed, mut refused) = (None, None);
     for (index, delegate) in delegates.iter().enumerate().rev() {
@@ -36,7 +35,11 @@ pub(crate) fn del(call: &Call<'_>) -> Standing {
             plugin: &mut plugin,
             config: delegate.config.clone(),
             config_is_fixed: story.is_some(),
-            prev_result: if finished { prev_result.clone() } else { delegate.prev_result.clone() },
+            prev_result: if finished {
+                words_taken_back(call, story.as_ref(), delegate.step)
+            } else {
+                delegate.prev_result.clone()
+            },
         };
         let outcome = pipeline.run();
         refused = refused.or(outcome.refused);
