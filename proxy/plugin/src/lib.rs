@@ -5,7 +5,7 @@
 //!
 //! In the order of a call: `settings` of the node, the `call` and its `entry` in the conflist, the `attachment` with its
 //! journal (or `gc`, `status`), the `pipeline` of hooks around one plugin. A hook's module is found by `modules`, `visit`ed in the guest's room, and asks for host calls
-//! at the `door`; a delegate is `delegate`d to in a process (`process`).
+//! at the `door`; a delegate is `delegate`d to in a process (`process`). `upkeep` is for cleaning up without a call.
 
 mod attachment;
 mod call;
@@ -22,12 +22,14 @@ mod process;
 pub mod settings;
 mod status;
 mod units;
+mod upkeep;
 mod visit;
 
 pub use delegate::find_plugin;
 pub use error::{Culprit, Error, HookFailure, Why, code};
 pub use modules::{ModuleError, Modules};
 pub use problem::{Problem, Problems};
+pub use upkeep::Upkeep;
 pub use visit::{Guests, Seat, Visited};
 
 pub use call::{Caller, run};
