@@ -1,18 +1,21 @@
 //! `wasmhookctl`: what a person types. It holds the compiler; `wasmhook`, which runtimes start, does not.
 //!
-//! One file per command, in the order of [`Command`]; `output` is how all of them print. What `attachments` lists is
-//! what is `held`.
+//! One file per command, in the order of [`Command`]; `output` is how all of them print. What `attachments` and `gc` go by
+//! is what is `held`, and whom `gc` asks what is `valid`.
 
 mod attachments;
 mod bypass;
 mod compile;
+mod cri;
 mod diff;
+mod gc;
 mod held;
 mod inspect;
 mod output;
 mod shell;
 mod table;
 mod try_hook;
+mod valid;
 mod validate;
 
 use clap::{Parser, Subcommand};
@@ -44,6 +47,7 @@ const EXAMPLES: &str = "Examples:
   wasmhookctl validate /etc/cni/net.d/10-net.conflist
   wasmhookctl compile --all         before an upgrade, so that no pod waits
   wasmhookctl attachments           what is held on this node
+  wasmhookctl gc --help             after a crash
   wasmhookctl bypass on --for 30m   when a hook itself is the trouble";
 
 #[derive(Subcommand)]
@@ -53,6 +57,7 @@ enum Command {
     Try(try_hook::Try),
     Validate(validate::Validate),
     Attachments(attachments::Attachments),
+    Gc(gc::Gc),
     Bypass(bypass::Bypass),
     Completion(shell::Completion),
     Man(shell::Man),
@@ -75,6 +80,8 @@ enum Failure {
     Lookup(#[from] wasmhook_plugin::ModuleError),
     #[error(transparent)]
     Store(#[from] wasmhook_store::StoreError),
+    #[error(transparent)]
+    Cri(#[from] cri::CriError),
     #[error("output: {0}")]
     Output(#[from] std::io::Error),
 }
@@ -94,6 +101,9 @@ fn main() -> ExitCode {
         Command::Try(command) => settings(&cli).and_then(|settings| command.run(&settings, &mut out)),
         Command::Validate(command) => settings(&cli).and_then(|settings| command.run(&settings, &mut out)),
         Command::Attachments(command) => settings(&cli).and_then(|settings| command.run(&settings, &mut out)),
+        Command::Gc(command) => {
+            settings(&cli).and_then(|settings| command.run(&settings, cli.settings.as_deref(), &mut out))
+        }
         Command::Bypass(command) => settings(&cli).and_then(|settings| command.run(&settings, &mut out)),
         Command::Completion(command) => command.run(),
         Command::Man(command) => command.run(),
