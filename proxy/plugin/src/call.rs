@@ -82,10 +82,8 @@ impl Call<'_> {
         if self.overrides_namespace_check() {
             return false;
         }
-        let ours = Namespace::at("/proc/self/ns/net");
-        let theirs =
-            Some(&self.environment.netns).filter(|path| !path.is_empty()).and_then(|it| Namespace::at(it));
-        ours.is_some() && ours == theirs
+        let theirs = Namespace::at(&self.environment.netns);
+        theirs.is_some() && theirs == Namespace::at("/proc/self/ns/net")
     }
 }
 

@@ -54,6 +54,8 @@ impl Namespace {
     /// The namespace behind a path; `None` when there is none.
     #[must_use]
     pub fn at(path: &str) -> Option<Self> {
+        // "" is no path, and no reason to ask.
+        let path = Some(path).filter(|path| !path.is_empty())?;
         let metadata = fs::metadata(path).ok()?;
         Some(Self { dev: metadata.dev(), ino: metadata.ino() })
     }
