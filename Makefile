@@ -12,7 +12,7 @@ NEXTEST := $(shell cargo nextest --version >/dev/null 2>&1 && echo nextest run |
 
 .PHONY: help
 help: ## Show this
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: build
 build: ## dist/wasmhook (the plugin) and dist/wasmhookctl
@@ -47,6 +47,10 @@ test: packages build hooks ## Unit, documentation and end-to-end tests (root: th
 	cargo $(NEXTEST) --locked --workspace
 	cargo test --quiet --locked --doc --workspace
 	cd examples-wasm && cargo test --quiet --locked --lib
+
+.PHONY: e2e
+e2e: packages build hooks ## The plugin under real runtimes: libcni, containerd (root; a minute, installs them)
+	@tests/runtimes/run
 
 .PHONY: lint
 lint: ## Format and clippy, with warnings denied

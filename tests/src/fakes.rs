@@ -1,7 +1,8 @@
+use crate::{PLUGINS, dist};
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::PathBuf;
 use tempfile::TempDir;
 
@@ -32,6 +33,46 @@ impl Fakes {
             echo '{"code":1,"msg":"incompatible CNI versions","details":"too new"}'; exit 1;;
         esac"#;
         self.write(name, r#""0.3.1","0.4.0""#, &format!("{refuse}\n{script}"));
+    }
+
+    /// Links to `wasmhook` and to all real plugins, as on a node; in `bin`, for `PATH`, the programs that they need.
+    /// Not `ip6tables`: wherever there is one, portmap 1.1.1 wants rules at CHECK that it never made.
+    pub fn link_real_ones(&self) {
+        symlink(dist("wasmhook"), self.file("wasmhook")).expect("a link");
+        for plugin in fs::read_dir(PLUGINS).expect("package containernetworking-plugins").flatten() {
+            symlink(plugin.path(), self.directory.path().join(plugin.file_name())).expect("a link");
+        }
+        fs::create_dir(self.file("bin")).expect("a directory");
+        for program in ["/usr/sbin/iptables", "/bin/cat"] {
+            let name = program.rsplit('/').next().unwrap_or_default();
+            symlink(program, self.file("bin").join(name)).expect("a link");
+        }
+    }
+
+    /// The real plugin of this name, in place of its link. What it is told is kept, and what it says.
+    pub fn listen_to(&self, name: &str) {
+        let (path, here, real) = (self.file(name), self.path(), format!("{PLUGINS}/{name}"));
+        let text = format!(
+            r"#!/bin/sh
+here={here}
+echo {name} $CNI_COMMAND >> $here/calls
+cat > $here/{name}.$CNI_COMMAND.stdin
+{real} < $here/{name}.$CNI_COMMAND.stdin > $here/{name}.$CNI_COMMAND.stdout
+code=$?
+cat $here/{name}.$CNI_COMMAND.stdout
+exit $code
+"
+        );
+        let _ = fs::remove_file(&path);
+        fs::write(&path, text).expect("a script");
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).expect("permissions");
+    }
+
+    /// What a plugin that is listened to last said to this verb.
+    #[must_use]
+    pub fn said(&self, name: &str, verb: &str) -> Value {
+        let text = fs::read_to_string(self.file(&format!("{name}.{verb}.stdout"))).expect("called");
+        serde_json::from_str(&text).expect("JSON on stdout")
     }
 
     fn write(&self, name: &str, versions: &str, script: &str) {

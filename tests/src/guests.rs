@@ -108,6 +108,60 @@ pub fn deny(code: u32, msg: &str) -> (String, &'static str) {
     (format!(r#"(data (i32.const 2048) "{head}") (data (i32.const 4096) "{msg}")"#), "(i32.const 2048)")
 }
 
+/// A hook that at ADD writes `with` over what stands right behind `behind`, where that is first: with `pre` in the
+/// configuration, with `post` in the result. White space in there does not count. Traps where there is nothing to write
+/// over, so that no test is about nothing.
+#[must_use]
+pub fn overwriting(phase: &str, behind: &str, with: &str) -> Vec<u8> {
+    let escaped = |text: &str| text.bytes().map(|byte| format!("\\{byte:02x}")).collect::<Vec<_>>().concat();
+    let parts = format!(
+        r#"(data (i32.const 4096) "{}") (data (i32.const 8192) "{}")
+        (func $overwrite (param $text i32) (param $length i32) (result i32)
+            (local $start i32) (local $at i32) (local $step i32) (local $end i32)
+            (local.set $end (i32.add (local.get $text) (local.get $length)))
+            (local.set $start (local.get $text))
+            (loop $next
+                (if (i32.ge_u (local.get $start) (local.get $end)) (then unreachable))
+                (local.set $at (local.get $start))
+                (local.set $step (i32.const 0))
+                (block $differs
+                    (loop $same
+                        (br_if $differs (i32.ge_u (local.get $at) (local.get $end)))
+                        (if (i32.le_u (i32.load8_u (local.get $at)) (i32.const 32))
+                            (then (local.set $at (i32.add (local.get $at) (i32.const 1))) (br $same)))
+                        (br_if $differs (i32.ne (i32.load8_u (local.get $at)) (i32.load8_u offset=4096 (local.get $step))))
+                        (local.set $at (i32.add (local.get $at) (i32.const 1)))
+                        (local.set $step (i32.add (local.get $step) (i32.const 1)))
+                        (br_if $same (i32.lt_u (local.get $step) (i32.const {}))))
+                    (memory.copy (local.get $at) (i32.const 8192) (i32.const {}))
+                    (i32.store (i32.const 2052) (i32.const 1))
+                    (i32.store (i32.const 2056) (local.get $text))
+                    (i32.store (i32.const 2060) (local.get $length))
+                    (return (i32.const 2048)))
+                (local.set $start (i32.add (local.get $start) (i32.const 1)))
+                (br $next))
+            unreachable)"#,
+        escaped(behind),
+        escaped(with),
+        behind.len(),
+        with.len(),
+    );
+    // Of the request `verb` stands first and `config` at 64; behind it, at 108, the outcome with its case.
+    let at_add = |more: &str, text: u32| {
+        let length = text + 4;
+        format!(
+            "(if (result i32) (i32.and (i32.eq (i32.load8_u (i32.load (local.get 0))) (i32.const 65)) {more})
+                (then (call $overwrite (i32.load offset={text} (local.get 0)) (i32.load offset={length} (local.get 0))))
+                (else {GO_ON}))"
+        )
+    };
+    match phase {
+        "pre" => component(&parts, &at_add("(i32.const 1)", 64), GO_ON),
+        "post" => component(&parts, GO_ON, &at_add("(i32.eqz (i32.load8_u offset=108 (local.get 0)))", 112)),
+        _ => panic!("{phase}: `pre` or `post`"),
+    }
+}
+
 /// Makes a component of a core module, for a world of the contract or, with `{`, for one in the text format.
 #[must_use]
 pub fn encode(module: &[u8], world: &str) -> Vec<u8> {

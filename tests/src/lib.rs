@@ -5,13 +5,15 @@
 
 #![allow(clippy::missing_panics_doc, clippy::must_use_candidate, reason = "panicking is how a test speaks")]
 
+mod chain;
 mod fakes;
 mod guests;
 mod lab;
 mod node;
 
+pub use chain::{Chain, Pod, Stopped, sent_again, typed};
 pub use fakes::Fakes;
-pub use guests::{GO_ON, component, deny, encode, padded, variant, verdict};
+pub use guests::{GO_ON, component, deny, encode, overwriting, padded, variant, verdict};
 pub use lab::{Answer, Call, CniError, Lab};
 pub use node::Node;
 

@@ -1,95 +1,14 @@
-use crate::attachment::{self, Means};
+//! One call, understood: what every verb goes by.
+
 use crate::delegate::{self, Surroundings};
 use crate::entry::{Entry, Place};
 use crate::error::Error;
-use crate::gc::gc;
-use crate::log::start_log;
-use crate::problem::Problems;
-use crate::settings::Settings;
-use crate::status::{not_available, status};
+use crate::settings::Budgets;
 use crate::visit::Guests;
-use serde_json::{json, value::RawValue};
-use std::cell::RefCell;
-use std::ffi::OsString;
-use std::io::{Read, Write};
-use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::Path;
-use std::time::Instant;
-use wasmhook_cni::{self as cni, Args, Asked, Environment, Object, PluginConfig, SpecVersion, Verb, code};
-use wasmhook_store::{Bypass, Journals, Versions};
-
-/// Whoever started us, with all that passes between us.
-pub struct Caller<'a> {
-    /// Every variable; delegates get the same.
-    pub environment: Vec<(OsString, OsString)>,
-    /// The configuration.
-    pub stdin: &'a mut dyn Read,
-    /// The result, or the error.
-    pub stdout: &'a mut dyn Write,
-    /// The log.
-    pub stderr: &'a mut dyn Write,
-}
-
-/// Answers one call: exactly one JSON document on stdout, or none where the verb has none. Returns the exit code.
-pub fn run(caller: &mut Caller<'_>) -> u8 {
-    let answered = catch_unwind(AssertUnwindSafe(|| answer(caller))).unwrap_or_else(|_| {
-        Err(cni::Error::new(code::UNTYPED, "panic in wasmhook: a mistake of ours, please report it"))
-    });
-    let (document, exit) = match answered {
-        Ok(result) => (result.map(|it| it.to_string()), 0),
-        Err(mut error) => {
-            // A runtime cannot read a document without one.
-            error.cni_version.get_or_insert_with(|| SpecVersion::V1_1_0.to_string());
-            (serde_json::to_string(&error).ok(), 1)
-        }
-    };
-    let printed =
-        document.map_or(Ok(()), |it| writeln!(caller.stdout, "{it}")).and_then(|()| caller.stdout.flush());
-    if let Err(error) = printed {
-        let _ = writeln!(caller.stderr, "wasmhook: stdout: {error}");
-        return 1;
-    }
-    exit
-}
-
-fn answer(caller: &mut Caller<'_>) -> Result<Option<Object>, cni::Error> {
-    let variables = std::mem::take(&mut caller.environment);
-    let lookup = |name: &str| {
-        variables.iter().find(|(key, _)| key == name).map(|(_, value)| value.to_string_lossy().into_owned())
-    };
-    let asked = Environment::read(lookup)?;
-    match &asked {
-        Asked::Nothing => {
-            let _ = writeln!(caller.stderr, "{}", about());
-            return Ok(None);
-        }
-        Asked::Call(environment) if environment.verb == Verb::Version => return Ok(Some(versions())),
-        Asked::Unknown(_) | Asked::Call(_) => {}
-    }
-    // Room for any real configuration, so that one read takes it.
-    let mut text = String::with_capacity(32 << 10);
-    caller
-        .stdin
-        .read_to_string(&mut text)
-        .map_err(|error| cni::Error::new(code::IO, format!("error reading from stdin: {error}")))?;
-    let config = PluginConfig::parse(&text)?;
-    let environment = match asked {
-        Asked::Call(environment) => environment,
-        Asked::Unknown(command) => {
-            let msg = format!("unknown CNI_COMMAND: {command}");
-            return Err(cni::Error::new(code::INVALID_ENVIRONMENT, msg));
-        }
-        Asked::Nothing => return Ok(None),
-    };
-    let version = version(environment.verb, &config)?;
-    let settings = lookup("WASMHOOK_CONFIG").filter(|it| !it.is_empty());
-    serve(environment, &variables, config, version, settings.as_deref().map(Path::new), caller.stderr)
-        .map_err(cni::Error::from)
-        .map_err(|error| cni::Error {
-            cni_version: error.cni_version.or_else(|| Some(version.to_string())),
-            ..error
-        })
-}
+use serde_json::value::RawValue;
+use std::time::{Duration, Instant};
+use wasmhook_cni::{self as cni, Args, Environment, Object, PluginConfig, SpecVersion, code};
+use wasmhook_store::{Journals, Key, Namespace};
 
 /// A call whose envelope is in order.
 pub(crate) struct Call<'a> {
@@ -109,7 +28,7 @@ pub(crate) struct Call<'a> {
 
 impl Call<'_> {
     /// `CNI_NETNS_OVERRIDE`: somebody knows that the container's namespace is ours.
-    pub(crate) fn overrides_namespace_check(&self) -> bool {
+    fn overrides_namespace_check(&self) -> bool {
         let named = self.means.around.variables.iter().find(|(key, _)| key == "CNI_NETNS_OVERRIDE");
         named.is_some_and(|(_, value)| value == "1" || value.eq_ignore_ascii_case("true"))
     }
@@ -120,11 +39,16 @@ impl Call<'_> {
 
     /// What a delegate gets before hooks have seen it.
     pub(crate) fn delegate_config(&self, delegate: &Object) -> Result<Object, Error> {
-        let config = match self.place {
-            Place::Chain => delegate::config(&self.config, delegate),
-            Place::Ipam => Ok(delegate::ipam_config(&self.config, delegate)),
-        };
-        config.map_err(|error| cni::Error::new(code::DECODING, error.to_string()).into())
+        if self.is_ipam() {
+            return Ok(delegate::ipam_config(&self.config, delegate));
+        }
+        let mut config = delegate::config(&self.config, delegate);
+        let runtime_config = delegate::runtime_config(&self.config, delegate)
+            .map_err(|error| cni::Error::new(code::DECODING, error.to_string()))?;
+        if !runtime_config.is_empty() {
+            config.set_raw("runtimeConfig", delegate::to_raw(&runtime_config));
+        }
+        Ok(config)
     }
 
     /// What hooks see where there is no delegate: the configuration without what is ours alone.
@@ -142,125 +66,55 @@ impl Call<'_> {
         }
         config
     }
-}
 
-fn serve(
-    environment: Environment,
-    variables: &[(OsString, OsString)],
-    mut config: PluginConfig,
-    version: SpecVersion,
-    settings: Option<&Path>,
-    stderr: &mut dyn Write,
-) -> Result<Option<Object>, Error> {
-    let verb = environment.verb;
-    let started = Instant::now();
-    // A mistake of the operator's must not keep pods from going away.
-    let forgiving = matches!(verb, Verb::Del | Verb::Gc);
-    let settings = match Settings::load(settings) {
-        Ok(settings) => settings,
-        Err(error) if forgiving => {
-            start_log(&Settings::default());
-            tracing::error!("{error}; going on with the defaults");
-            Settings::default()
+    /// The attachment, as far as this entry is concerned.
+    pub(crate) fn key(&self) -> Key {
+        Key {
+            network: self.network.clone(),
+            container_id: self.environment.container_id.clone(),
+            ifname: self.environment.ifname.clone(),
+            entry: self.entry.id.clone(),
         }
-        Err(error) => return Err(error.into()),
-    };
-    start_log(&settings);
-    let place = Place::of(&config);
-    let (mut entry, mut problems) = Entry::read(&config, place, &settings.limits);
-    entry.judge_grants(&settings, &mut problems);
-    forgive(verb, problems)?;
-    skip_bypassed(&mut entry, &settings);
-    let args = Args::parse(&environment.args)
-        .or_else(|error| if forgiving { Ok(Args::default()) } else { Err(error) })?;
-    let prev_result: Option<Box<RawValue>> =
-        config.remove("prevResult").filter(|prev_result| prev_result.get() != "null");
-    let path = environment.path.clone();
-    let around =
-        Surroundings { variables, versions: Versions::new(&settings.state), stderr: RefCell::new(stderr) };
-    let call = Call {
-        network: config.name(),
-        environment,
-        args,
-        version,
-        config,
-        place,
-        prev_result,
-        guests: Guests::new(&settings, entry.hooks.len()),
-        entry,
-        journals: Journals::new(&settings.state),
-        means: Means { around, path: &path, started, budgets: settings.budgets },
-    };
-    match verb {
-        Verb::Add => attachment::add(&call),
-        Verb::Del => attachment::del(&call),
-        Verb::Check => attachment::check(&call),
-        Verb::Gc => gc(&call),
-        Verb::Status => status(&call),
-        Verb::Version => Ok(Some(versions())),
+    }
+
+    /// Never, when somebody says that it is meant to be (`CNI_NETNS_OVERRIDE`).
+    pub(crate) fn is_our_namespace(&self) -> bool {
+        if self.overrides_namespace_check() {
+            return false;
+        }
+        let ours = Namespace::at("/proc/self/ns/net");
+        let theirs =
+            Some(&self.environment.netns).filter(|path| !path.is_empty()).and_then(|it| Namespace::at(it));
+        ours.is_some() && ours == theirs
     }
 }
 
-/// Mistakes in our own block are refused where nothing has happened yet, and skipped where something must be taken back.
-fn forgive(verb: Verb, problems: Problems) -> Result<(), Error> {
-    if problems.is_empty() {
-        return Ok(());
-    }
-    match verb {
-        Verb::Del | Verb::Gc => problems.0.iter().for_each(|it| tracing::error!("{it}; skipped")),
-        Verb::Status => return Err(not_available(Error::Configuration(problems.0))),
-        _ => return Err(Error::Configuration(problems.0)),
-    }
-    Ok(())
+/// What it takes to run delegates.
+pub(crate) struct Means<'a> {
+    pub(crate) around: Surroundings<'a>,
+    /// `CNI_PATH`, where the journal's leads nowhere.
+    pub(crate) path: &'a str,
+    pub(crate) started: Instant,
+    pub(crate) budgets: Budgets,
 }
 
-/// The node's off switch.
-fn skip_bypassed(entry: &mut Entry, settings: &Settings) {
-    if entry.hooks.is_empty() {
-        return;
+impl Means<'_> {
+    /// For what can be undone: the reserve is left.
+    pub(crate) fn delegate_until(&self) -> Instant {
+        let Budgets { call, delegate, reserve } = self.budgets;
+        (Instant::now() + delegate).min(self.started + call.saturating_sub(reserve))
     }
-    let Some(bypass) = Bypass::now(&settings.state) else { return };
-    let before = entry.hooks.len();
-    entry.hooks.retain(|hook| !hook.bypassable);
-    tracing::error!(
-        skipped = before - entry.hooks.len(),
-        "hooks are switched off on this node for another {:?} (`wasmhookctl bypass off`)",
-        bypass.left()
-    );
-}
 
-/// The configuration's version, if it knows the verb.
-/// <https://github.com/containernetworking/cni/blob/main/SPEC.md#cni-operations>
-fn version(verb: Verb, config: &PluginConfig) -> Result<SpecVersion, cni::Error> {
-    let since = match verb {
-        Verb::Check => SpecVersion::V0_4_0,
-        Verb::Gc | Verb::Status => SpecVersion::V1_1_0,
-        Verb::Add | Verb::Del | Verb::Version => return config.version(),
-    };
-    let refused =
-        |who| cni::Error::new(code::INCOMPATIBLE_VERSION, format!("{who} version does not allow {verb}"));
-    match config.version() {
-        Ok(version) if version >= since => Ok(version),
-        Ok(_) => Err(refused("config")),
-        Err(error) => Err(match config.version_number() {
-            // Neither do we know what it asks for, nor does it know us.
-            None => cni::Error::new(code::DECODING, error.details.unwrap_or(error.msg)),
-            Some(number) if number > SpecVersion::V1_1_0.number() => refused("plugin"),
-            Some(_) => error,
-        }),
+    /// For hooks, at whatever verb: a hook does not undo.
+    pub(crate) fn left(&self) -> Duration {
+        let Budgets { call, reserve, .. } = self.budgets;
+        call.saturating_sub(reserve).saturating_sub(self.started.elapsed())
     }
-}
 
-fn versions() -> Object {
-    let supported = SpecVersion::ALL.map(SpecVersion::as_str);
-    let document = json!({ "cniVersion": SpecVersion::V1_1_0.as_str(), "supportedVersions": supported });
-    document.to_string().parse().unwrap_or_default()
-}
-
-fn about() -> String {
-    format!(
-        "CNI wasmhook plugin v{}: WebAssembly hooks around the real plugins\nCNI protocol versions supported: {}",
-        env!("CARGO_PKG_VERSION"),
-        SpecVersion::ALL.map(SpecVersion::as_str).join(", ")
-    )
+    /// For undoing and DEL. Never less than a second: a DEL that has no time does nothing.
+    pub(crate) fn undo_until(&self) -> Instant {
+        let Budgets { call, delegate, .. } = self.budgets;
+        let now = Instant::now();
+        (now + delegate).min((self.started + call).max(now + Duration::from_secs(1)))
+    }
 }

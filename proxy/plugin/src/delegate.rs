@@ -102,7 +102,7 @@ pub(crate) fn ipam_config(config: &PluginConfig, delegate: &Object) -> Object {
 
 /// What a wrapped delegate gets: its own object, and from the entry what belongs to the call. `prevResult` is put
 /// in when it is run.
-pub(crate) fn config(entry: &PluginConfig, delegate: &Object) -> Result<Object, FieldError> {
+pub(crate) fn config(entry: &PluginConfig, delegate: &Object) -> Object {
     let mut config = delegate.clone();
     config.remove("prevResult");
     config.remove("runtimeConfig");
@@ -111,16 +111,18 @@ pub(crate) fn config(entry: &PluginConfig, delegate: &Object) -> Result<Object, 
             config.set_raw(key, value.to_owned());
         }
     }
+    config
+}
+
+/// Of what the runtime has put in, what the delegate's capabilities name.
+pub(crate) fn runtime_config(entry: &PluginConfig, delegate: &Object) -> Result<Object, FieldError> {
     let wanted = PluginConfig::from(delegate.clone()).capabilities()?;
     let given: Object = entry.read("runtimeConfig")?.unwrap_or_default();
     let mut cut = Object::new();
     for (key, value) in given.iter().filter(|(key, _)| wanted.iter().any(|it| it == key)) {
         cut.set_raw(key, value.to_owned());
     }
-    if !cut.is_empty() {
-        config.set("runtimeConfig", &cut)?;
-    }
-    Ok(config)
+    Ok(cut)
 }
 
 impl Delegate {
@@ -179,9 +181,9 @@ impl Delegate {
         }
         if let Some(prev_result) = run.prev_result {
             let prev_result = match prev_result.get().parse::<Object>() {
-                Ok(object) if spoken != wanted => {
-                    let converted = convert(&object, wanted, spoken);
-                    to_raw(&converted.map_err(|source| self.version_error(source))?)
+                // It has its own version when the conflist has been edited since ADD.
+                Ok(object) if !is_in(&object, spoken, wanted) => {
+                    to_raw(&convert(&object, wanted, spoken).map_err(|source| self.version_error(source))?)
                 }
                 _ => prev_result.to_owned(),
             };
@@ -275,6 +277,14 @@ impl Delegate {
     }
 }
 
+/// Is a result in this version? One that says none is in that of its configuration.
+fn is_in(result: &Object, version: SpecVersion, of_config: SpecVersion) -> bool {
+    match result.read::<String>("cniVersion") {
+        Ok(Some(said)) if !said.is_empty() => said == version.as_str(),
+        _ => version == of_config,
+    }
+}
+
 /// The newest version that is on the list and not newer than the one wanted; that one when there is none.
 fn highest_common(known: &[String], wanted: SpecVersion) -> SpecVersion {
     let known = known.iter().filter_map(|it| it.parse::<SpecVersion>().ok());
@@ -315,11 +325,12 @@ mod tests {
         let entry = PluginConfig::parse(entry).unwrap();
         let delegate =
             r#"{"type":"bridge","name":"mine","capabilities":{"mac":true},"big":12345678901234567890123}"#;
-        let config = config(&entry, &delegate.parse().unwrap()).unwrap().to_string();
+        let delegate = delegate.parse().unwrap();
         assert_eq!(
-            config,
-            r#"{"type":"bridge","name":"n","capabilities":{"mac":true},"big":12345678901234567890123,"cniVersion":"1.0.0","args":{"cni":{"ips":[]}},"cni.dev/attachments":[],"runtimeConfig":{"mac":"m"}}"#
+            config(&entry, &delegate).to_string(),
+            r#"{"type":"bridge","name":"n","capabilities":{"mac":true},"big":12345678901234567890123,"cniVersion":"1.0.0","args":{"cni":{"ips":[]}},"cni.dev/attachments":[]}"#
         );
+        assert_eq!(runtime_config(&entry, &delegate).unwrap().to_string(), r#"{"mac":"m"}"#);
     }
 
     #[test]

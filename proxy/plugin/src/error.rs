@@ -64,7 +64,7 @@ pub enum Error {
     #[error("an earlier ADD of this attachment has left something that cannot be cleaned up: {0}")]
     Left(Box<Error>),
     /// The journal cannot be kept.
-    #[error("{}", with_cause(.0))]
+    #[error(transparent)]
     Store(#[from] StoreError),
     /// A CHECK that was not told what ADD had returned.
     #[error("CHECK needs prevResult, and the runtime sent none")]
@@ -76,11 +76,6 @@ impl Error {
     pub(crate) fn is_ours(&self) -> bool {
         !matches!(self, Self::Cni(_) | Self::Delegate(_))
     }
-}
-
-fn with_cause(error: &StoreError) -> String {
-    let cause = std::error::Error::source(error).map(|cause| format!(": {cause}")).unwrap_or_default();
-    format!("{error}{cause}")
 }
 
 /// Broken, not "deny": why a hook gave no usable verdict.
@@ -106,6 +101,11 @@ pub enum Why {
     /// While it ran.
     #[error(transparent)]
     Fault(#[from] Fault),
+    /// The call's time was over.
+    #[error(
+        "the call's time is over after {0:.1?} for this hook (`budgets.call` without `budgets.reserve` in the node's settings)"
+    )]
+    Budget(Duration),
     /// It said something that can't be meant.
     #[error("unusable verdict: {0}")]
     Verdict(String),
@@ -119,7 +119,7 @@ impl Why {
                 !matches!(error, ModuleError::Compiling { .. } | ModuleError::NotCompiled { .. })
             }
             Self::Fault(fault) => matches!(fault.culprit(), Culprit::Configuration),
-            Self::Verdict(_) => false,
+            Self::Budget(_) | Self::Verdict(_) => false,
         }
     }
 
@@ -129,6 +129,7 @@ impl Why {
         match self {
             Self::Module(error) => error.culprit(),
             Self::Fault(fault) => fault.culprit(),
+            Self::Budget(_) => Culprit::Host,
             Self::Verdict(_) => Culprit::Guest,
         }
     }
@@ -140,8 +141,9 @@ impl From<Error> for cni::Error {
         match error {
             Error::Cni(error) | Error::Delegate(DelegateError::Own(error)) => error,
             Error::Configuration(problems) => {
-                let all: Vec<_> = problems.iter().map(Problem::to_string).collect();
-                Self::new(cni::code::INVALID_CONFIG, msg).with_details(all.join("\n"))
+                // The message holds the first already.
+                let others: Vec<_> = problems.iter().skip(1).map(Problem::to_string).collect();
+                Self::new(cni::code::INVALID_CONFIG, msg).with_details(others.join("\n"))
             }
             Error::Settings(_) | Error::NothingToReturn | Error::NothingToCheck => {
                 Self::new(cni::code::INVALID_CONFIG, msg)
@@ -190,8 +192,10 @@ mod tests {
             include_str!("error.rs"),
             include_str!("call.rs"),
             include_str!("pipeline.rs"),
-            include_str!("attachment.rs"),
-            include_str!("status.rs"),
+            include_str!("dispatch.rs"),
+            include_str!("recording.rs"),
+            include_str!("verbs/mod.rs"),
+            include_str!("verbs/status.rs"),
         ]
         .concat();
         let shared = include_str!("../../../sdk/cni/src/error.rs");

@@ -3,25 +3,26 @@
 //! For: one call, from the environment and stdin to exactly one JSON document ([`run`]). Not for what a guest can
 //! reach (`wasmhook-wasm`), what host calls do (`wasmhook-host`) or what is on disk (`wasmhook-store`).
 //!
-//! In the order of a call: `settings` of the node, the `call` and its `entry` in the conflist, the `attachment` with its
-//! journal (or `gc`, `status`), the `pipeline` of hooks around one plugin. A hook's module is found by `modules`, `visit`ed in the guest's room, and asks for host calls
+//! In the order of a call: `dispatch` reads the `settings` of the node, the `call` and its `entry` in the conflist, one of
+//! the `verbs` goes by these and by the journal (`recording`, `undo`), the `pipeline` runs hooks around one plugin. A hook's module is found by `modules`, `visit`ed in the guest's room, and asks for host calls
 //! at the `door`; a delegate is `delegate`d to in a process (`process`).
 
-mod attachment;
 mod call;
 mod delegate;
+mod dispatch;
 mod door;
 pub mod entry;
 mod error;
-mod gc;
 mod log;
 mod modules;
 mod pipeline;
 mod problem;
 mod process;
+mod recording;
 pub mod settings;
-mod status;
+mod undo;
 mod units;
+mod verbs;
 mod visit;
 
 pub use delegate::find_plugin;
@@ -30,5 +31,5 @@ pub use modules::{ModuleError, Modules};
 pub use problem::{Problem, Problems};
 pub use visit::{Guests, Seat, Visited};
 
-pub use call::{Caller, run};
+pub use dispatch::{Caller, run};
 pub use log::start_log;

@@ -43,7 +43,7 @@ pub enum ModuleError {
     NotCompiled { path: PathBuf, verb: Verb },
     #[error("compiler {} cannot be started: {source} (setting `compiler`)", path.display())]
     Compiler { path: PathBuf, source: io::Error },
-    #[error("{error}{}", cause(.error))]
+    #[error("{error}")]
     Store { error: StoreError },
 }
 
@@ -62,9 +62,7 @@ impl ModuleError {
 impl From<StoreError> for ModuleError {
     fn from(error: StoreError) -> Self {
         match error {
-            StoreError::Io { path, source, .. } if source.kind() == io::ErrorKind::NotFound => {
-                Self::Gone(path)
-            }
+            StoreError::Io { path, cause, .. } if cause.kind() == io::ErrorKind::NotFound => Self::Gone(path),
             error => Self::Store { error },
         }
     }
@@ -289,8 +287,4 @@ fn megabytes(bytes: u64) -> f64 {
 
 fn join(paths: &[PathBuf]) -> String {
     paths.iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join(" or ")
-}
-
-fn cause(error: &StoreError) -> String {
-    std::error::Error::source(error).map(|cause| format!(": {cause}")).unwrap_or_default()
 }

@@ -193,7 +193,8 @@ impl Round<'_, '_> {
     fn visit(&mut self, index: usize, phase: &Phase) -> Result<Option<Visited>, Error> {
         let (call, verb) = (self.pipeline.call, self.verb());
         let hook = &call.entry.hooks[index];
-        match call.guests.visit(hook, &mut self.seats[index].0, verb, phase) {
+        let left = call.means.left();
+        match call.guests.visit(hook, &mut self.seats[index].0, verb, phase, left) {
             Ok(visited) => Ok(Some(visited)),
             Err(failure) => self.on_failure(index, failure).map(|()| None),
         }

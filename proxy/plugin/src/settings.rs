@@ -243,6 +243,35 @@ mod tests {
     }
 
     #[test]
+    fn what_the_documentation_shows_are_the_defaults() {
+        let page = include_str!("../../../docs/configuration.md");
+        let shown = page.split("```toml\n").nth(1).and_then(|rest| rest.split("```").next()).unwrap();
+        let shown = shown.split("# The grants that").next().unwrap();
+        assert_eq!(
+            format!("{:?}", Settings::parse(shown).unwrap().normal()),
+            format!("{:?}", Settings::default().normal())
+        );
+        let keys = shown.lines().filter(|line| line.contains(" = ") && !line.starts_with("# W")).count();
+        assert_eq!(keys, 16, "a key is missing, or one too many is shown");
+    }
+
+    impl Settings {
+        /// With what is not set spelt out.
+        fn normal(&self) -> impl std::fmt::Debug {
+            let (paths, limits) =
+                ((&self.modules, &self.state, &self.compiled, &self.compiler), &self.limits);
+            format!(
+                "{paths:?} {:?} {:?} {:?} {:?} {:?}",
+                self.isolation,
+                self.log,
+                limits.usual(),
+                limits.max(),
+                self.budgets
+            )
+        }
+    }
+
+    #[test]
     fn a_node_allows_what_it_lists() {
         assert!(Settings::default().allows("any", "clock"));
         let listed = Settings::parse("[grants]\n\"*\" = [\"carry\"]\nfault = [\"clock\"]").unwrap();

@@ -4,15 +4,14 @@ use std::{io, path::PathBuf};
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
     /// The kernel refused.
-    #[error("{action} {}", path.display())]
+    #[error("{action} {}: {cause}", path.display())]
     Io {
         /// What was tried: `open`, `write` …
         action: &'static str,
         /// On what.
         path: PathBuf,
         /// The kernel's answer.
-        #[source]
-        source: io::Error,
+        cause: io::Error,
     },
     /// Somebody else could have written here.
     #[error("{} is not to be trusted: {why}", path.display())]
@@ -43,6 +42,6 @@ pub enum StoreError {
 impl StoreError {
     pub(crate) fn io(action: &'static str, path: impl Into<PathBuf>) -> impl FnOnce(io::Error) -> Self {
         let path = path.into();
-        move |source| Self::Io { action, path, source }
+        move |cause| Self::Io { action, path, cause }
     }
 }

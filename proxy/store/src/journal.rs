@@ -4,6 +4,7 @@
 //! attachment, and by the plugins that were started meanwhile: as long as one of them lives, the file is locked.
 
 use crate::{Digest, StoreError};
+use nix::sys::statfs::{NSFS_MAGIC, PROC_SUPER_MAGIC, statfs};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
@@ -50,11 +51,19 @@ pub struct Namespace {
 }
 
 impl Namespace {
-    /// The namespace behind a path; `None` when there is nothing.
+    /// The namespace behind a path; `None` when there is none.
     #[must_use]
     pub fn at(path: &str) -> Option<Self> {
         let metadata = fs::metadata(path).ok()?;
         Some(Self { dev: metadata.dev(), ino: metadata.ino() })
+    }
+
+    /// Is there something at this path that is no namespace? Whoever takes one away unmounts it first, and what it was
+    /// mounted on stays for a moment.
+    #[must_use]
+    pub fn is_unmounted(path: &str) -> bool {
+        !path.is_empty()
+            && statfs(path).is_ok_and(|it| !matches!(it.filesystem_type(), NSFS_MAGIC | PROC_SUPER_MAGIC))
     }
 }
 
@@ -269,6 +278,8 @@ pub enum Access {
     Ours(Journal),
     /// Somebody still works on the attachment.
     Busy(Busy),
+    /// It was there, and whoever had locked it has removed it: all is undone.
+    Removed,
 }
 
 /// A journal that somebody else has locked.
@@ -361,12 +372,16 @@ impl Journals {
     /// One of [`files`](Self::files), if it is still there. Waits for its lock.
     pub fn open_file(&self, path: &Path, wait: Duration) -> Result<Option<Access>, StoreError> {
         let until = Instant::now() + wait;
+        let mut was_there = false;
         loop {
             let file = match OpenOptions::new().read(true).append(true).open(path) {
                 Ok(file) => file,
-                Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                    return Ok(was_there.then_some(Access::Removed));
+                }
                 Err(error) => return Err(StoreError::io("open", path)(error)),
             };
+            was_there = true;
             if let Some(access) = lock(file, path.to_owned(), until)? {
                 return Ok(Some(access));
             }
@@ -515,7 +530,7 @@ mod tests {
     fn ours(access: Access) -> Journal {
         match access {
             Access::Ours(journal) => journal,
-            Access::Busy(_) => panic!("locked by somebody else"),
+            access => panic!("{access:?}"),
         }
     }
 
@@ -602,7 +617,11 @@ mod tests {
         assert!(second.story().begin.is_none());
         second.write(vec![begin()]).unwrap();
         assert!(journals.read(&key()).unwrap().unwrap().begin.is_some());
+        let other = journals.clone();
+        let waiting = std::thread::spawn(move || other.open(&key(), Duration::from_secs(5)).unwrap());
+        sleep(Duration::from_millis(20));
         second.remove().unwrap();
+        assert!(matches!(waiting.join().unwrap(), Some(Access::Removed)));
         assert!(journals.open(&key(), Duration::ZERO).unwrap().is_none());
     }
 

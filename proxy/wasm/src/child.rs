@@ -26,6 +26,14 @@ const IDLE: Duration = Duration::from_hours(1);
 /// Native memory of the engine itself, on top of the guest's.
 const ENGINE_MEMORY: u64 = 64 << 20;
 
+/// To the child.
+#[derive(Serialize, Deserialize)]
+struct Question<P> {
+    phase: P,
+    /// Time on the wall for it: the guest's limit, or what is left of the call.
+    wall: Duration,
+}
+
 /// From the child.
 #[derive(Serialize, Deserialize)]
 enum Message {
@@ -37,7 +45,6 @@ enum Message {
 pub(crate) struct Child {
     pid: Pid,
     stream: UnixStream,
-    limits: Limits,
     reaped: bool,
 }
 
@@ -52,7 +59,7 @@ impl Child {
         let parent = Pid::this();
         // SAFETY: this process has one thread, so the child's copy of it is whole.
         match unsafe { fork() }.map_err(|error| failed("fork", error.into()))? {
-            ForkResult::Parent { child } => Ok(Self { pid: child, stream: ours, limits, reaped: false }),
+            ForkResult::Parent { child } => Ok(Self { pid: child, stream: ours, reaped: false }),
             ForkResult::Child => {
                 let life = || live(artifact, limits, admits, theirs, parent);
                 let code = i32::from(panic::catch_unwind(panic::AssertUnwindSafe(life)).is_err());
@@ -63,11 +70,18 @@ impl Child {
     }
 
     /// Sends the question, answers the child's calls until it is done.
-    pub(crate) fn ask<D: Door>(&mut self, phase: &Phase, mut door: D, started: Instant) -> (Report, D) {
-        let until = started + self.limits.wall + GRACE;
-        let report = self.converse(phase, &mut door, until).unwrap_or_else(|error| {
+    pub(crate) fn ask<D: Door>(
+        &mut self,
+        phase: &Phase,
+        wall: Duration,
+        mut door: D,
+        started: Instant,
+    ) -> (Report, D) {
+        let until = started + wall + GRACE;
+        let question = Question { phase, wall };
+        let report = self.converse(&question, &mut door, until).unwrap_or_else(|error| {
             let fault = match (error, self.end()) {
-                (FrameError::Late, _) => Fault::Wall(self.limits.wall),
+                (FrameError::Late, _) => Fault::Wall(wall),
                 (FrameError::Closed, Some(signal)) => Fault::Killed(signal as i32),
                 (error, _) => error.into(),
             };
@@ -76,8 +90,13 @@ impl Child {
         (report, door)
     }
 
-    fn converse(&self, phase: &Phase, door: &mut impl Door, until: Instant) -> Result<Report, FrameError> {
-        frame::send(&self.stream, phase, until)?;
+    fn converse(
+        &self,
+        question: &Question<&Phase>,
+        door: &mut impl Door,
+        until: Instant,
+    ) -> Result<Report, FrameError> {
+        frame::send(&self.stream, question, until)?;
         loop {
             match frame::receive(&self.stream, until)? {
                 Message::Done(report) => return Ok(report),
@@ -135,13 +154,13 @@ fn live(
     let mut bell = Doorbell { stream, until: Instant::now() };
     loop {
         // The parent decides how long it has no question; when it goes, so do we.
-        let phase = frame::receive(&bell.stream, Instant::now() + IDLE)?;
-        let started = Instant::now();
+        let question: Question<Phase> = frame::receive(&bell.stream, Instant::now() + IDLE)?;
+        let (started, limits) = (Instant::now(), Limits { wall: question.wall, ..limits });
         bell.until = started + limits.wall + GRACE;
         let report = match &room {
             Ok(room) => {
                 let report;
-                (report, bell) = room.ask(&phase, &limits, bell, started);
+                (report, bell) = room.ask(&question.phase, &limits, bell, started);
                 report
             }
             Err(fault) => Report { verdict: Err(fault.clone()), usage: Usage::default() },

@@ -34,7 +34,9 @@ pub use limits::Limits;
 pub use pool::expect_guests;
 pub use room::{Outcome, Phase, Report, Usage, Verdict};
 
-use std::{fs::File, mem::ManuallyDrop, time::Instant};
+use std::fs::File;
+use std::mem::ManuallyDrop;
+use std::time::{Duration, Instant};
 
 /// The contract's exports, generated; its imports are linked one by one (`link`).
 #[allow(missing_docs, unsafe_code, unreachable_pub, unused_qualifications, clippy::all, clippy::pedantic)]
@@ -92,12 +94,13 @@ impl<D: Door + 'static> Guest<D> {
         }))
     }
 
-    /// Asks for a verdict, host calls going through `door`. After a fault the guest is not to be asked again.
-    pub fn ask(&mut self, phase: &Phase, door: D) -> (Report, D) {
+    /// Asks for a verdict within `wall`, host calls going through `door`. After a fault the guest is not to be asked
+    /// again.
+    pub fn ask(&mut self, phase: &Phase, wall: Duration, door: D) -> (Report, D) {
         let started = Instant::now();
         match &mut self.0 {
-            Place::Child(child) => child.ask(phase, door, started),
-            Place::Here(room, limits) => room.ask(phase, limits, door, started),
+            Place::Child(child) => child.ask(phase, wall, door, started),
+            Place::Here(room, limits) => room.ask(phase, &Limits { wall, ..*limits }, door, started),
         }
     }
 }

@@ -1,15 +1,12 @@
-//! GC: what belongs to no attachment any more is taken away.
-
-use crate::attachment::{idle, undo};
+use super::ask_all;
 use crate::call::Call;
-use crate::delegate::{Delegate, Run};
 use crate::error::Error;
-use crate::pipeline::{Pipeline, Plugin, Standing};
+use crate::pipeline::Standing;
+use crate::undo::{idle, undo};
 use serde::Deserialize;
-use serde_json::value::RawValue;
 use std::collections::HashSet;
 use std::time::{SystemTime, UNIX_EPOCH};
-use wasmhook_cni::{self as cni, Object, Verb, code};
+use wasmhook_cni::{self as cni, code};
 use wasmhook_store::Journal;
 
 /// The keys that hold what is to stay: the specification's, and the one that drafts of it had.
@@ -22,7 +19,7 @@ struct Attachment {
     ifname: String,
 }
 
-/// Goes on after errors, and tells all of them.
+/// GC: what belongs to no attachment any more is taken away. Goes on after errors, and tells all of them.
 pub(crate) fn gc(call: &Call<'_>) -> Standing {
     let mut errors = Vec::new();
     match valid(call) {
@@ -30,24 +27,8 @@ pub(crate) fn gc(call: &Call<'_>) -> Standing {
         Ok(None) => tracing::info!("GC without a list of valid attachments: nothing of ours is taken away"),
         Err(error) => errors.push(error),
     }
-    for delegate in &call.entry.delegates {
-        let collected = call.delegate_config(delegate).and_then(|config| {
-            let delegate = Delegate::of(delegate, &call.environment.path)?;
-            let mut plugin = Asking { call, delegate, verb: Verb::Gc };
-            around(call, &mut plugin, config)
-        });
-        errors.extend(collected.err());
-    }
-    if call.entry.delegates.is_empty() {
-        errors.extend(around(call, &mut Nobody, call.own_config()).err());
-    }
+    errors.extend(ask_all(call));
     all(errors)
-}
-
-/// Hooks around one plugin, at a verb that is about no attachment.
-pub(crate) fn around(call: &Call<'_>, plugin: &mut dyn Plugin, config: Object) -> Result<(), Error> {
-    let pipeline = Pipeline { call, plugin, config, config_is_fixed: true, prev_result: None };
-    pipeline.run().standing.map(|_| ())
 }
 
 /// `None`: there is no list, which means nothing is known to be invalid.
@@ -109,36 +90,4 @@ fn all(errors: Vec<Error>) -> Standing {
     }
     let said: Vec<_> = errors.iter().map(ToString::to_string).collect();
     Err(cni::Error::new(errors[0].code, said.join("; ")).into())
-}
-
-/// A delegate at GC or STATUS.
-pub(crate) struct Asking<'p, 'c> {
-    pub(crate) call: &'p Call<'c>,
-    pub(crate) delegate: Delegate,
-    pub(crate) verb: Verb,
-}
-
-impl Plugin for Asking<'_, '_> {
-    fn name(&self) -> &str {
-        &self.delegate.plugin_type
-    }
-
-    fn run(&mut self, config: &Object, prev_result: Option<&RawValue>) -> Standing {
-        let until = self.call.means.delegate_until();
-        let run = Run { verb: self.verb, config, prev_result, until, keep: None, overrides: &[] };
-        Ok(self.delegate.run(&run, &self.call.means.around)?)
-    }
-}
-
-/// Where there is no plugin, nothing is to be asked.
-pub(crate) struct Nobody;
-
-impl Plugin for Nobody {
-    fn name(&self) -> &'static str {
-        ""
-    }
-
-    fn run(&mut self, _: &Object, _: Option<&RawValue>) -> Standing {
-        Ok(None)
-    }
 }

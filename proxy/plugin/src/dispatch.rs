@@ -1,0 +1,215 @@
+//! From what a runtime sends to the verb, and from what comes of it to exactly one JSON document.
+
+use crate::call::{Call, Means};
+use crate::delegate::Surroundings;
+use crate::entry::{Entry, Place};
+use crate::error::Error;
+use crate::log::start_log;
+use crate::problem::Problems;
+use crate::settings::Settings;
+use crate::verbs;
+use crate::visit::Guests;
+use serde_json::{json, value::RawValue};
+use std::cell::RefCell;
+use std::ffi::OsString;
+use std::io::{Read, Write};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
+use std::time::Instant;
+use wasmhook_cni::{self as cni, Args, Asked, Environment, Object, PluginConfig, SpecVersion, Verb, code};
+use wasmhook_store::{Bypass, Journals, Versions};
+
+/// Whoever started us, with all that passes between us.
+pub struct Caller<'a> {
+    /// Every variable; delegates get the same.
+    pub environment: Vec<(OsString, OsString)>,
+    /// The configuration.
+    pub stdin: &'a mut dyn Read,
+    /// The result, or the error.
+    pub stdout: &'a mut dyn Write,
+    /// The log.
+    pub stderr: &'a mut dyn Write,
+}
+
+/// Answers one call: exactly one JSON document on stdout, or none where the verb has none. Returns the exit code.
+pub fn run(caller: &mut Caller<'_>) -> u8 {
+    let answered = catch_unwind(AssertUnwindSafe(|| answer(caller))).unwrap_or_else(|_| {
+        Err(cni::Error::new(code::UNTYPED, "panic in wasmhook: a mistake of ours, please report it"))
+    });
+    let (document, exit) = match answered {
+        Ok(result) => (result.map(|it| it.to_string()), 0),
+        Err(mut error) => {
+            // A runtime cannot read a document without one.
+            error.cni_version.get_or_insert_with(|| SpecVersion::V1_1_0.to_string());
+            (serde_json::to_string(&error).ok(), 1)
+        }
+    };
+    let printed =
+        document.map_or(Ok(()), |it| writeln!(caller.stdout, "{it}")).and_then(|()| caller.stdout.flush());
+    if let Err(error) = printed {
+        let _ = writeln!(caller.stderr, "wasmhook: stdout: {error}");
+        return 1;
+    }
+    exit
+}
+
+fn answer(caller: &mut Caller<'_>) -> Result<Option<Object>, cni::Error> {
+    let variables = std::mem::take(&mut caller.environment);
+    let lookup = |name: &str| {
+        variables.iter().find(|(key, _)| key == name).map(|(_, value)| value.to_string_lossy().into_owned())
+    };
+    let asked = Environment::read(lookup)?;
+    match &asked {
+        Asked::Nothing => {
+            let _ = writeln!(caller.stderr, "{}", about());
+            return Ok(None);
+        }
+        Asked::Call(environment) if environment.verb == Verb::Version => return Ok(Some(versions())),
+        Asked::Unknown(_) | Asked::Call(_) => {}
+    }
+    // Room for any real configuration, so that one read takes it.
+    let mut text = String::with_capacity(32 << 10);
+    caller
+        .stdin
+        .read_to_string(&mut text)
+        .map_err(|error| cni::Error::new(code::IO, format!("error reading from stdin: {error}")))?;
+    let config = PluginConfig::parse(&text)?;
+    let environment = match asked {
+        Asked::Call(environment) => environment,
+        Asked::Unknown(command) => {
+            let msg = format!("unknown CNI_COMMAND: {command}");
+            return Err(cni::Error::new(code::INVALID_ENVIRONMENT, msg));
+        }
+        Asked::Nothing => return Ok(None),
+    };
+    let version = version(environment.verb, &config)?;
+    let settings = lookup("WASMHOOK_CONFIG").filter(|it| !it.is_empty());
+    serve(environment, &variables, config, version, settings.as_deref().map(Path::new), caller.stderr)
+        .map_err(cni::Error::from)
+        .map_err(|error| cni::Error {
+            cni_version: error.cni_version.or_else(|| Some(version.to_string())),
+            ..error
+        })
+}
+
+/// A call whose envelope is in order.
+fn serve(
+    environment: Environment,
+    variables: &[(OsString, OsString)],
+    mut config: PluginConfig,
+    version: SpecVersion,
+    settings: Option<&Path>,
+    stderr: &mut dyn Write,
+) -> Result<Option<Object>, Error> {
+    let verb = environment.verb;
+    let started = Instant::now();
+    // A mistake of the operator's must not keep pods from going away.
+    let forgiving = matches!(verb, Verb::Del | Verb::Gc);
+    let settings = match Settings::load(settings) {
+        Ok(settings) => settings,
+        Err(error) if forgiving => {
+            start_log(&Settings::default());
+            tracing::error!("{error}; going on with the defaults");
+            Settings::default()
+        }
+        Err(error) => return Err(error.into()),
+    };
+    start_log(&settings);
+    let place = Place::of(&config);
+    let (mut entry, mut problems) = Entry::read(&config, place, &settings.limits);
+    entry.judge_grants(&settings, &mut problems);
+    forgive(verb, problems)?;
+    skip_bypassed(&mut entry, &settings);
+    let args = Args::parse(&environment.args)
+        .or_else(|error| if forgiving { Ok(Args::default()) } else { Err(error) })?;
+    let prev_result: Option<Box<RawValue>> =
+        config.remove("prevResult").filter(|prev_result| prev_result.get() != "null");
+    let path = environment.path.clone();
+    let around =
+        Surroundings { variables, versions: Versions::new(&settings.state), stderr: RefCell::new(stderr) };
+    let call = Call {
+        network: config.name(),
+        environment,
+        args,
+        version,
+        config,
+        place,
+        prev_result,
+        guests: Guests::new(&settings, entry.hooks.len()),
+        entry,
+        journals: Journals::new(&settings.state),
+        means: Means { around, path: &path, started, budgets: settings.budgets },
+    };
+    match verb {
+        Verb::Add => verbs::add(&call),
+        Verb::Del => verbs::del(&call),
+        Verb::Check => verbs::check(&call),
+        Verb::Gc => verbs::gc(&call),
+        Verb::Status => verbs::status(&call),
+        Verb::Version => Ok(Some(versions())),
+    }
+}
+
+/// Mistakes in our own block are refused where nothing has happened yet, and skipped where something must be taken back.
+fn forgive(verb: Verb, problems: Problems) -> Result<(), Error> {
+    if problems.is_empty() {
+        return Ok(());
+    }
+    match verb {
+        Verb::Del | Verb::Gc => problems.0.iter().for_each(|it| tracing::error!("{it}; skipped")),
+        Verb::Status => return Err(verbs::not_available(Error::Configuration(problems.0))),
+        _ => return Err(Error::Configuration(problems.0)),
+    }
+    Ok(())
+}
+
+/// The node's off switch.
+fn skip_bypassed(entry: &mut Entry, settings: &Settings) {
+    if entry.hooks.is_empty() {
+        return;
+    }
+    let Some(bypass) = Bypass::now(&settings.state) else { return };
+    let before = entry.hooks.len();
+    entry.hooks.retain(|hook| !hook.bypassable);
+    tracing::error!(
+        skipped = before - entry.hooks.len(),
+        "hooks are switched off on this node for another {:?} (`wasmhookctl bypass off`)",
+        bypass.left()
+    );
+}
+
+/// The configuration's version, if it knows the verb.
+/// <https://github.com/containernetworking/cni/blob/main/SPEC.md#cni-operations>
+fn version(verb: Verb, config: &PluginConfig) -> Result<SpecVersion, cni::Error> {
+    let since = match verb {
+        Verb::Check => SpecVersion::V0_4_0,
+        Verb::Gc | Verb::Status => SpecVersion::V1_1_0,
+        Verb::Add | Verb::Del | Verb::Version => return config.version(),
+    };
+    let refused =
+        |who| cni::Error::new(code::INCOMPATIBLE_VERSION, format!("{who} version does not allow {verb}"));
+    match config.version() {
+        Ok(version) if version >= since => Ok(version),
+        Ok(_) => Err(refused("config")),
+        Err(error) => Err(match config.version_number() {
+            // Neither do we know what it asks for, nor does it know us.
+            None => cni::Error::new(code::DECODING, error.details.unwrap_or(error.msg)),
+            Some(number) if number > SpecVersion::V1_1_0.number() => refused("plugin"),
+            Some(_) => error,
+        }),
+    }
+}
+
+fn versions() -> Object {
+    let supported = SpecVersion::ALL.map(SpecVersion::as_str);
+    let document = json!({ "cniVersion": SpecVersion::V1_1_0.as_str(), "supportedVersions": supported });
+    document.to_string().parse().unwrap_or_default()
+}
+
+fn about() -> String {
+    format!(
+        "CNI wasmhook plugin v{}: WebAssembly hooks around the real plugins\nCNI protocol versions supported: {}",
+        env!("CARGO_PKG_VERSION"),
+        SpecVersion::ALL.map(SpecVersion::as_str).join(", ")
+    )
+}
