@@ -98,10 +98,8 @@ fn what_cannot_be_cleaned_up_first_is_an_error_and_is_not_forgotten() {
     stage.calls();
     let error = stage.answer("ADD", &config).error();
     assert_eq!(error.code, 77);
-    assert_eq!(
-        error.msg,
-        "an earlier ADD of this attachment has left something that cannot be cleaned up: one fails"
-    );
+    let why = "an earlier ADD of this attachment has left something that cannot be cleaned up: one fails";
+    assert!(error.msg.starts_with(why), "{error:?}");
     assert_eq!((stage.calls(), stage.lab.journals()), (vec!["one DEL".into()], 1));
     stage.mend("one", "DEL");
     stage.answer("DEL", &config).silent();

@@ -1,8 +1,8 @@
 //! Later DELs: runtimes send four to six, and all but the first know next to nothing.
 
-use crate::{Stage, around, bridge, held, nothing, with};
+use crate::{Stage, around, bridge, held, made, nothing, with};
 use serde_json::{Value, json};
-use wasmhook_tests::{Call, Node};
+use wasmhook_tests::{Call, Node, wait_for};
 
 /// bridge and portmap, as a runtime with a host port asks for them.
 fn with_a_host_port() -> Value {
@@ -55,17 +55,30 @@ fn two_dels_at_the_same_time_do_each_thing_once() {
         let id = format!("p{round}");
         let netns = node.container(&id);
         let config = with(&around(&[]), "delegates", json!([bridge(), { "type": "two" }]));
-        let call = |verb, netns: &str| Call {
-            container_id: id.clone(),
-            netns: netns.into(),
-            ..stage.call(verb, &config)
-        };
-        let _ = stage.lab.call(&call("ADD", &netns)).result();
-        for running in [stage.start(&call("DEL", &netns)), stage.start(&call("DEL", ""))] {
+        let call =
+            |verb| Call { container_id: id.clone(), netns: netns.clone(), ..stage.call(verb, &config) };
+        let _ = stage.lab.call(&call("ADD")).result();
+        for running in [stage.start(&call("DEL")), stage.start(&call("DEL"))] {
             running.end().silent();
         }
         assert_eq!((held(&node), stage.lab.journals()), (nothing(), 0), "{round}");
     }
+}
+
+/// Of two DELs that are 0.3 ms apart the one that knows less can come first.
+#[test]
+fn a_del_with_the_namespace_that_waited_for_one_without_still_takes_the_link_away() {
+    let (node, stage) = (Node::enter(), Stage::new());
+    stage.plugin("two", "[ $CNI_COMMAND = ADD ] || sleep 0.4", &made(1));
+    let netns = node.container("a");
+    let config = with(&around(&[]), "delegates", json!([bridge(), { "type": "two" }]));
+    let call = |verb, netns: &str| Call { netns: netns.into(), ..stage.call(verb, &config) };
+    let _ = stage.lab.call(&call("ADD", &netns)).result();
+    let first = stage.start(&call("DEL", ""));
+    wait_for(|| stage.fakes.calls().contains(&"two DEL".to_owned()).then_some(()));
+    stage.lab.call(&call("DEL", &netns)).silent();
+    first.end().silent();
+    assert_eq!((held(&node), stage.lab.journals()), (nothing(), 0));
 }
 
 #[test]

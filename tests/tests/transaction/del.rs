@@ -35,7 +35,7 @@ fn a_real_bridge_keeps_its_address_while_the_plugin_after_it_refuses() {
     let call = |verb| wasmhook_tests::Call { netns: netns.clone(), ..stage.call(verb, &config) };
     let _ = stage.lab.call(&call("ADD")).result();
     stage.breaks("two", "DEL");
-    stage.lab.call(&call("DEL")).error();
+    let _ = stage.lab.call(&call("DEL")).error();
     assert_eq!((node.leases("net").len(), held(&node).0.len()), (1, 1));
     stage.mend("two", "DEL");
     stage.lab.call(&call("DEL")).silent();
@@ -60,7 +60,7 @@ fn on_del_error_continue_tries_all_of_them_and_the_retry_only_what_failed() {
 fn on_del_error_stop_is_the_default_in_words() {
     let (stage, config) = attached();
     stage.breaks("three", "DEL");
-    stage.answer("DEL", &with(&config, "onDelError", "stop")).error();
+    let _ = stage.answer("DEL", &with(&config, "onDelError", "stop")).error();
     assert_eq!(stage.calls(), ["three DEL"]);
 }
 

@@ -66,7 +66,7 @@ fn each_is_undone_with_its_own_configuration_and_result() {
     config["delegates"][0]["mtu"] = json!(9000);
     config["hooks"] = stage.hook_that_says(&json!({ "cniVersion": "1.0.0", "dns": { "domain": "said" } }));
     stage.breaks("two", "ADD");
-    stage.answer("ADD", &config).error();
+    let _ = stage.answer("ADD", &config).error();
     let mut told = stage.fakes.told("one", "DEL");
     assert_eq!(told["prevResult"].take(), made(0));
     assert_eq!(told["mtu"], 9000);

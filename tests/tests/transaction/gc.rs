@@ -188,7 +188,7 @@ fn everything_is_tried_and_what_failed_stays() {
         ..stage.call("GC", &config)
     };
     let error = stage.lab.call(&gc).error();
-    assert_eq!((error.code, error.msg.as_str()), (77, "two fails; two fails"));
+    assert_eq!((error.code, error.msg.as_str()), (77, "two fails; as told; two fails; as told"));
     let dels: Vec<_> = stage.calls().into_iter().filter(|it| it.ends_with("DEL")).collect();
     assert_eq!(
         (dels, stage.lab.journals()),

@@ -124,7 +124,11 @@ fn each_thing_is_written_before_it_happens_and_the_results_before_they_are_hande
 fn what_belongs_together_is_one_write() {
     let stage = Stage::new();
     for (number, name) in ["one", "two"].into_iter().enumerate() {
-        stage.plugin(name, &format!("grep syscw /proc/$PPID/io > $here/{name}.writes"), &made(number));
+        stage.plugin(
+            name,
+            &format!("grep syscw /proc/$PPID/task/$PPID/io > $here/{name}.writes"),
+            &made(number),
+        );
     }
     let _ = stage.answer("ADD", &around(&["one", "two"])).result();
     let writes = |name: &str| fs::read_to_string(stage.fakes.file(&format!("{name}.writes"))).unwrap();
