@@ -190,11 +190,17 @@ fn help_teaches_and_fits_80_columns() {
         &["inspect", "--help"],
         &["try", "--help"],
         &["validate", "--help"],
+        &["attachments", "--help"],
+        &["gc", "--help"],
+        &["bypass", "--help"],
+        &["bypass", "on", "--help"],
     ] {
         let answer = lab.ctl(arguments);
         assert_eq!(answer.code, Some(0));
         assert!(answer.stdout.contains("Usage: wasmhookctl"), "{answer:?}");
     }
-    assert!(lab.ctl(&["completion", "bash"]).stdout.contains("_wasmhookctl()"));
-    assert!(lab.ctl(&["man"]).stdout.contains(".TH wasmhookctl 1"));
+    let completion = lab.ctl(&["completion", "bash"]).stdout;
+    assert!(completion.contains("_wasmhookctl()") && completion.contains("--from-cri"));
+    let page = lab.ctl(&["man"]).stdout;
+    assert!(page.contains(".TH wasmhookctl 1") && page.contains("wasmhookctl\\-attachments"), "{page}");
 }

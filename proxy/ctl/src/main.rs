@@ -1,13 +1,21 @@
 //! `wasmhookctl`: what a person types. It holds the compiler; `wasmhook`, which runtimes start, does not.
 //!
-//! One file per command, in the order of [`Command`]; `output` is how all of them print.
+//! One file per command, in the order of [`Command`]; `output` is how all of them print. What `attachments` and `gc` go by
+//! is what is `held`, and whom `gc` asks what is `valid`.
 
+mod attachments;
+mod bypass;
 mod compile;
+mod cri;
 mod diff;
+mod gc;
+mod held;
 mod inspect;
 mod output;
 mod shell;
+mod table;
 mod try_hook;
+mod valid;
 mod validate;
 
 use clap::{Parser, Subcommand};
@@ -16,7 +24,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use wasmhook_plugin::settings::{Settings, SettingsError};
 
-/// Compile, inspect and try wasmhook modules; check a conflist.
+/// Compile, inspect and try wasmhook modules; check a conflist; look after a node.
 ///
 /// wasmhook is a CNI plugin that runs WebAssembly modules ("hooks") before and after the real network plugins of
 /// every container. This program is for the people who write and install them.
@@ -37,7 +45,10 @@ const EXAMPLES: &str = "Examples:
   wasmhookctl inspect mtu.wasm      what it is, which grants it needs
   wasmhookctl try mtu.wasm --config bridge.json --hook-config '{\"mtu\":1400}'
   wasmhookctl validate /etc/cni/net.d/10-net.conflist
-  wasmhookctl compile --all         before an upgrade, so that no pod waits";
+  wasmhookctl compile --all         before an upgrade, so that no pod waits
+  wasmhookctl attachments           what is held on this node
+  wasmhookctl gc --help             after a crash
+  wasmhookctl bypass on --for 30m   when a hook itself is the trouble";
 
 #[derive(Subcommand)]
 enum Command {
@@ -45,6 +56,9 @@ enum Command {
     Inspect(inspect::Inspect),
     Try(try_hook::Try),
     Validate(validate::Validate),
+    Attachments(attachments::Attachments),
+    Gc(gc::Gc),
+    Bypass(bypass::Bypass),
     Completion(shell::Completion),
     Man(shell::Man),
 }
@@ -66,6 +80,8 @@ enum Failure {
     Lookup(#[from] wasmhook_plugin::ModuleError),
     #[error(transparent)]
     Store(#[from] wasmhook_store::StoreError),
+    #[error(transparent)]
+    Cri(#[from] cri::CriError),
     #[error("output: {0}")]
     Output(#[from] std::io::Error),
 }
@@ -84,6 +100,11 @@ fn main() -> ExitCode {
         Command::Inspect(command) => settings(&cli).and_then(|settings| command.run(&settings, &mut out)),
         Command::Try(command) => settings(&cli).and_then(|settings| command.run(&settings, &mut out)),
         Command::Validate(command) => settings(&cli).and_then(|settings| command.run(&settings, &mut out)),
+        Command::Attachments(command) => settings(&cli).and_then(|settings| command.run(&settings, &mut out)),
+        Command::Gc(command) => {
+            settings(&cli).and_then(|settings| command.run(&settings, cli.settings.as_deref(), &mut out))
+        }
+        Command::Bypass(command) => settings(&cli).and_then(|settings| command.run(&settings, &mut out)),
         Command::Completion(command) => command.run(),
         Command::Man(command) => command.run(),
     };

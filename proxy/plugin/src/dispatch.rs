@@ -213,3 +213,112 @@ fn about() -> String {
         SpecVersion::ALL.map(SpecVersion::as_str).join(", ")
     )
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::Value;
+    use std::io;
+
+    /// A whole call, in memory: exit code, stdout, stderr.
+    fn call(variables: &[(&str, &str)], stdin: &mut dyn Read) -> (u8, String, String) {
+        let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
+        let nowhere = ("WASMHOOK_CONFIG", "/dev/null");
+        let environment = variables.iter().chain([&nowhere]);
+        let mut caller = Caller {
+            environment: environment.map(|(key, value)| (key.into(), value.into())).collect(),
+            stdin,
+            stdout: &mut stdout,
+            stderr: &mut stderr,
+        };
+        let exit = run(&mut caller);
+        (exit, String::from_utf8(stdout).unwrap(), String::from_utf8(stderr).unwrap())
+    }
+
+    const ADD: [(&str, &str); 5] = [
+        ("CNI_COMMAND", "ADD"),
+        ("CNI_CONTAINERID", "c1"),
+        ("CNI_NETNS", "/nowhere"),
+        ("CNI_IFNAME", "eth0"),
+        ("CNI_PATH", "/nowhere"),
+    ];
+
+    fn error(variables: &[(&str, &str)], stdin: &str) -> (u64, String) {
+        let (exit, stdout, _) = call(variables, &mut stdin.as_bytes());
+        assert_eq!(exit, 1);
+        let error: Value = serde_json::from_str(&stdout).unwrap();
+        (error["code"].as_u64().unwrap(), error["msg"].as_str().unwrap().to_owned())
+    }
+
+    /// Whoever reads it fails the test.
+    struct Untouched;
+
+    impl Read for Untouched {
+        fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
+            panic!("stdin was read")
+        }
+    }
+
+    #[test]
+    fn a_person_in_a_shell_is_told_what_this_is() {
+        let (exit, stdout, stderr) = call(&[], &mut Untouched);
+        assert_eq!((exit, stdout.as_str()), (0, ""));
+        assert!(stderr.starts_with("CNI wasmhook plugin v"), "{stderr}");
+        assert!(stderr.ends_with(", 1.0.0, 1.1.0\n"), "{stderr}");
+    }
+
+    #[test]
+    fn version_reads_nothing() {
+        let (exit, stdout, stderr) =
+            call(&[("CNI_COMMAND", "VERSION"), ("CNI_NETNS", "dummy")], &mut Untouched);
+        assert_eq!((exit, stderr.as_str()), (0, ""));
+        let versions: Value = serde_json::from_str(&stdout).unwrap();
+        assert_eq!(versions["supportedVersions"].as_array().unwrap().len(), 7);
+    }
+
+    #[test]
+    fn mistakes_are_told_in_their_order() {
+        let good = r#"{"cniVersion":"1.0.0","name":"n","type":"wasmhook","hooks":[]}"#;
+        assert_eq!(
+            error(&ADD[..2], "]"),
+            (4, "required env variables [CNI_NETNS,CNI_IFNAME,CNI_PATH] missing".into())
+        );
+        assert_eq!(error(&ADD, "]").0, 6);
+        assert_eq!(error(&ADD, "{}"), (7, "missing network name".into()));
+        assert_eq!(error(&[("CNI_COMMAND", "FROB")], "{}"), (7, "missing network name".into()));
+        assert_eq!(error(&[("CNI_COMMAND", "FROB")], good), (4, "unknown CNI_COMMAND: FROB".into()));
+        assert_eq!(error(&ADD, &good.replace("1.0.0", "9.0.0")), (1, "incompatible CNI versions".into()));
+        assert_eq!(error(&ADD, &good.replace("[]", "7")).0, 7);
+        assert!(error(&ADD, good).1.contains("wasmhook has nothing to return"));
+    }
+
+    #[test]
+    fn what_came_before_goes_on() {
+        let config = r#"{"cniVersion":"1.0.0","name":"n","type":"wasmhook","hooks":[],"prevResult":{"cniVersion":"1.0.0","ips":[],"x":1.50}}"#;
+        let (exit, stdout, _) = call(&ADD, &mut config.as_bytes());
+        assert_eq!((exit, stdout.as_str()), (0, "{\"cniVersion\":\"1.0.0\",\"ips\":[],\"x\":1.50}\n"));
+    }
+
+    #[test]
+    fn a_reader_that_is_gone_is_a_failure_and_no_panic() {
+        struct Closed;
+        impl Write for Closed {
+            fn write(&mut self, _: &[u8]) -> io::Result<usize> {
+                Err(io::ErrorKind::BrokenPipe.into())
+            }
+
+            fn flush(&mut self) -> io::Result<()> {
+                Ok(())
+            }
+        }
+        let mut stderr = Vec::new();
+        let mut caller = Caller {
+            environment: vec![("CNI_COMMAND".into(), "VERSION".into())],
+            stdin: &mut Untouched,
+            stdout: &mut Closed,
+            stderr: &mut stderr,
+        };
+        assert_eq!(run(&mut caller), 1);
+        assert!(String::from_utf8(stderr).unwrap().starts_with("wasmhook: stdout: "));
+    }
+}

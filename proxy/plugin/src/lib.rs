@@ -4,8 +4,9 @@
 //! reach (`wasmhook-wasm`), what host calls do (`wasmhook-host`) or what is on disk (`wasmhook-store`).
 //!
 //! In the order of a call: `dispatch` reads the `settings` of the node, the `call` and its `entry` in the conflist, one of
-//! the `verbs` goes by these and by the journal (`recording`, `undo`), the `pipeline` runs hooks around one plugin. A hook's module is found by `modules`, `visit`ed in the guest's room, and asks for host calls
-//! at the `door`; a delegate is `delegate`d to in a process (`process`).
+//! the `verbs` goes by these and by the journal (`recording`, `undo`), the `pipeline` runs hooks around one plugin. A
+//! hook's module is found by `modules`, `visit`ed in the guest's room, and asks for host calls at the `door`; a delegate
+//! is `delegate`d to in a process (`process`). `upkeep` is for cleaning up without a call.
 
 mod call;
 mod delegate;
@@ -22,6 +23,7 @@ mod recording;
 pub mod settings;
 mod undo;
 mod units;
+mod upkeep;
 mod verbs;
 mod visit;
 
@@ -29,6 +31,7 @@ pub use delegate::find_plugin;
 pub use error::{Culprit, Error, HookFailure, Why, code};
 pub use modules::{ModuleError, Modules};
 pub use problem::{Problem, Problems};
+pub use upkeep::Upkeep;
 pub use visit::{Guests, Seat, Visited};
 
 pub use dispatch::{Caller, run};
