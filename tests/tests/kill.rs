@@ -42,6 +42,8 @@ enum Point {
     Time(Duration),
     /// So long after its start, and nobody kills it: the DEL meets a running ADD.
     Running(Duration),
+    /// Its last plugin fails, and it is killed so long after its start, while it takes everything back.
+    Undoing(Duration),
     /// The ADD goes well, and the DEL is killed so long after its start.
     Deleting(Duration),
 }
@@ -61,6 +63,7 @@ impl Point {
             Self::Iptables(..) => "around an iptables",
             Self::Time(_) => "random time",
             Self::Running(_) => "DEL meets a running ADD",
+            Self::Undoing(_) => "random time in undoing",
             Self::Deleting(_) => "random time in DEL",
         }
     }
@@ -146,6 +149,7 @@ impl Scene {
         let script = format!(
             "#!/bin/sh\nread where < {at}/where\n{}\n\
              [ \"$where\" = $me-Before ] && {{ : > {at}/here; {stop}; }}\n\
+             [ \"$where\" = $me-Fail ] && {{ {real}/{program}; echo '{{\"code\":77,\"msg\":\"told to\"}}'; exit 1; }}\n\
              [ \"$where\" = $me-After ] || exec {real}/{program} \"$@\"\n\
              said=$({real}/{program} \"$@\"); status=$?\n: > {at}/here; {stop}\n[ -z \"$said\" ] || echo \"$said\"\nexit $status\n",
             if counts { count } else { format!("me={program}-$CNI_COMMAND") },
@@ -222,7 +226,7 @@ impl Scene {
             }
             Point::Lines(lines) => self.lines().is_some_and(|now| now >= *lines),
             Point::Plugin(..) | Point::Iptables(..) => self.file("here").exists(),
-            Point::Time(time) | Point::Running(time) => {
+            Point::Time(time) | Point::Running(time) | Point::Undoing(time) => {
                 sleep(time.saturating_sub(started.elapsed()));
                 true
             }
@@ -240,10 +244,11 @@ impl Scene {
     fn run(&self, number: usize, point: &Point) -> Outcome {
         let id = format!("k{number}");
         let netns = self.node.container(&id);
-        let wrapped = matches!(point, Point::Plugin(..) | Point::Iptables(..));
+        let wrapped = matches!(point, Point::Plugin(..) | Point::Iptables(..) | Point::Undoing(_));
         self.arm(&match point {
             Point::Plugin(plugin, side) => format!("{plugin}-ADD-{side:?}"),
             Point::Iptables(nth, side) => format!("{nth}-{side:?}"),
+            Point::Undoing(_) => "portmap-ADD-Fail".into(),
             _ => String::new(),
         });
         let started = Instant::now();
@@ -371,6 +376,7 @@ fn points(add: Duration, del: Duration, iptables: usize) -> Vec<Point> {
         points.push(Point::Time(add.mul_f64(BEYOND * random.part())));
     }
     points.extend((0..20).map(|_| Point::Running(add.mul_f64(random.part()))));
+    points.extend((0..20).map(|_| Point::Undoing(add + (add + del * 2).mul_f64(random.part()))));
     points.extend((0..20).map(|_| Point::Deleting(del.mul_f64(BEYOND * random.part()))));
     points
 }
@@ -406,7 +412,7 @@ fn an_add_killed_at_200_points_of_its_life_leaves_nothing() {
     let wrong: Vec<_> = outcomes.iter().filter(|(_, outcome)| !outcome.is_clean()).collect();
     let wrong: Vec<_> = wrong.iter().map(|(number, it)| it.tell(**number, &points[**number])).collect();
     assert!(wrong.is_empty(), "{} points are not clean:\n{}", wrong.len(), wrong.join("\n"));
-    assert!(points.len() >= 240 && outcomes.len() == points.len());
+    assert!(points.len() >= 260 && outcomes.len() == points.len());
 }
 
 fn table(points: &[Point], outcomes: &BTreeMap<usize, Outcome>) -> String {

@@ -101,23 +101,22 @@ fn a_delegate_that_is_nowhere_is_an_error_before_any_effect() {
     assert_eq!((stage.calls(), stage.lab.journals()), (vec![], 0));
 }
 
-/// The state directory becomes so small, in 4 KiB pages.
-fn shrink(stage: &Stage, pages: usize) {
-    let state = stage.lab.state();
-    fs::create_dir_all(&state).unwrap();
-    let size = format!("size={}k", 4 * pages);
-    mount(Some("tmpfs"), &state, Some("tmpfs"), MsFlags::empty(), Some(size.as_str())).unwrap();
+/// The state directory becomes one page large.
+fn shrink(stage: &Stage) {
+    let directory = stage.lab.state();
+    fs::create_dir_all(&directory).unwrap();
+    mount(Some("tmpfs"), &directory, Some("tmpfs"), MsFlags::empty(), Some("size=4k")).unwrap();
 }
 
 #[test]
 fn a_full_disk_fails_add_with_code_5_before_any_effect_and_del_works() {
     let (node, stage) = (Node::enter(), Stage::new());
-    shrink(&stage, 1);
-    let filler = stage.lab.state().join("filler");
-    fs::write(&filler, [b'x'; 4096]).unwrap();
+    shrink(&stage);
+    let full = stage.lab.state().join("filler");
+    fs::write(&full, [b'x'; 4096]).unwrap();
     let netns = node.container("f");
-    let config = with(&around(&[]), "delegates", json!([bridge(), { "type": "two" }]));
-    let call = |verb| Call { netns: netns.clone(), ..stage.call(verb, &config) };
+    let entry = with(&around(&[]), "delegates", json!([bridge(), { "type": "two" }]));
+    let call = |verb| Call { netns: netns.clone(), ..stage.call(verb, &entry) };
     let error = stage.lab.call(&call("ADD")).error();
     assert_eq!(error.code, 5);
     assert!(error.msg.contains("No space left on device") && error.msg.contains("journal"), "{error:?}");
@@ -127,18 +126,29 @@ fn a_full_disk_fails_add_with_code_5_before_any_effect_and_del_works() {
     assert_eq!(stage.lab.journals(), 0);
 
     // The same for what was attached before the disk was full.
-    fs::remove_file(&filler).unwrap();
+    fs::remove_file(&full).unwrap();
     let _ = stage.lab.call(&call("ADD")).result();
     assert_eq!(stage.lab.journals(), 1);
-    fs::write(&filler, [b'x'; 4096]).unwrap_err();
+    fs::write(&full, [b'x'; 4096]).unwrap_err();
     stage.lab.call(&call("DEL")).silent();
     assert_eq!((held(&node), stage.lab.journals()), (nothing(), 0));
 }
 
 #[test]
+fn a_state_directory_that_cannot_be_one_fails_add_with_code_5_and_del_works() {
+    let stage = Stage::new();
+    fs::write(stage.lab.state(), "a file").unwrap();
+    let error = stage.answer("ADD", &around(&["one"])).error();
+    assert!(error.code == 5 && error.msg.contains("Not a directory"), "{error:?}");
+    assert!(stage.calls().is_empty());
+    stage.answer("DEL", &around(&["one"])).silent();
+    assert_eq!(stage.calls(), ["one DEL"]);
+}
+
+#[test]
 fn a_disk_that_fills_up_meanwhile_fails_add_with_code_5_and_all_is_undone() {
     let (_node, stage) = (Node::enter(), Stage::new());
-    shrink(&stage, 1);
+    shrink(&stage);
     let mut large = made(0);
     large["dns"] = json!({ "search": vec!["a-long-domain.example.org"; 200] });
     stage.plugin("one", "", &large);

@@ -149,8 +149,8 @@ fn what_began_after_this_gc_is_left_alone() {
     let journal = at.attach("a", "net");
     at.die("a");
     let text = fs::read_to_string(&journal).unwrap();
-    let begin: Value = serde_json::from_str(text.lines().next().unwrap()).unwrap();
-    let began = begin["begin"]["began"].as_u64().unwrap();
+    let first: Value = serde_json::from_str(text.lines().next().unwrap()).unwrap();
+    let began = first["begin"]["began"].as_u64().unwrap();
     let later = text.replacen(&began.to_string(), &(began + 3_600_000).to_string(), 1);
     fs::write(&journal, later).unwrap();
     at.gc_valid("another").silent();
@@ -174,18 +174,18 @@ fn an_add_that_was_killed_is_undone_when_its_namespace_is_gone() {
 fn everything_is_tried_and_what_failed_stays() {
     let at = Attached::new();
     let stage = &at.stage;
-    let config = with(&around(&["one", "two"]), "cniVersion", "1.1.0");
+    let entry = with(&around(&["one", "two"]), "cniVersion", "1.1.0");
     for id in ["a", "b"] {
         let call =
-            Call { container_id: id.into(), netns: at.node.container(id), ..stage.call("ADD", &config) };
+            Call { container_id: id.into(), netns: at.node.container(id), ..stage.call("ADD", &entry) };
         let _ = stage.lab.call(&call).result();
         at.die(id);
     }
     stage.breaks("two", "DEL");
     stage.calls();
     let gc = Call {
-        stdin: with(&config, "cni.dev/valid-attachments", json!([])).to_string(),
-        ..stage.call("GC", &config)
+        stdin: with(&entry, "cni.dev/valid-attachments", json!([])).to_string(),
+        ..stage.call("GC", &entry)
     };
     let error = stage.lab.call(&gc).error();
     assert_eq!((error.code, error.msg.as_str()), (77, "two fails; as told; two fails; as told"));
