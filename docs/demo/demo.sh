@@ -20,6 +20,7 @@ conflist=$root/docs/demo/10-demo.conflist
 export WASMHOOK_CONFIG=$demo/config.toml
 cat >"$WASMHOOK_CONFIG" <<TOML
 modules = ["$root/dist/hooks"]
+state = "$demo/state"
 compiled = "$demo/compiled"
 compiler = "$root/dist/wasmhookctl"
 TOML
@@ -72,12 +73,17 @@ if answer=$(cni ADD demo-d1 2>/dev/null); then fail "no fault was injected: $ans
 jq -c '{code, msg}' <<<"$answer" | show
 add demo-d2
 
-step "5. DEL: everything is given back"
+step "5. What is held, from the journals of these ADDs: what is killed half-way is taken back by them"
+"$root/dist/wasmhookctl" attachments | show
+
+step "6. DEL: everything is given back"
 for id in demo-a demo-b demo-c demo-d1 demo-d2; do
     answer=$(cni DEL "$id" shop "${results[$id]:-null}" 2>/dev/null) || fail "DEL $id: $answer"
 done
 links=$(ip -o link show type veth | wc -l)
 leases=$(find "$demo/leases/demo" -name '10.*' | wc -l)
-[ "$links" = 0 ] && [ "$leases" = 0 ] || fail "left behind: $links links, $leases leases"
-good "0 links, 0 leases left"
+journals=$(find "$demo/state/journal" -type f | wc -l)
+[ "$links" = 0 ] && [ "$leases" = 0 ] && [ "$journals" = 0 ] ||
+    fail "left behind: $links links, $leases leases, $journals journals"
+good "0 links, 0 leases, 0 journals left"
 echo

@@ -106,7 +106,7 @@ fn nanos(duration: Duration) -> u64 {
 }
 
 /// Once per process; without an engine the handler does nothing.
-fn handle_signal() -> io::Result<()> {
+pub(crate) fn handle_signal() -> io::Result<()> {
     static DONE: AtomicBool = AtomicBool::new(false);
     if DONE.swap(true, Ordering::AcqRel) {
         return Ok(());

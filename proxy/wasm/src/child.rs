@@ -6,7 +6,7 @@
 use crate::door::{Admission, Door};
 use crate::frame::{self, FrameError};
 use crate::room::{Phase, Report, Room, Usage};
-use crate::{Fault, Limits};
+use crate::{Fault, Limits, alarm, filter};
 use nix::sys::resource::{Resource, setrlimit};
 use nix::sys::signal::{Signal, kill};
 use nix::sys::wait::{WaitStatus, waitpid};
@@ -224,11 +224,13 @@ fn drop_capabilities() -> io::Result<()> {
     }
 }
 
-/// Last before the guest: nobody may look into this process, and nothing it starts can gain rights.
+/// Last before the guest: nobody may look into this process, nothing it starts can gain rights, and the kernel answers it
+/// no more than it needs.
 fn close_behind() -> io::Result<()> {
+    alarm::handle_signal()?;
     nix::sys::prctl::set_dumpable(false)?;
     nix::sys::prctl::set_no_new_privs()?;
-    Ok(())
+    filter::close()
 }
 
 /// The child's end of the door: every call is the parent's business.
