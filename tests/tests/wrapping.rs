@@ -5,7 +5,7 @@
 use serde_json::{Value, json};
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
-use wasmhook_tests::{Call, Lab, Node};
+use wasmhook_tests::{Call, Fakes, Lab, Node};
 
 fn bridge() -> Value {
     json!({
@@ -205,4 +205,22 @@ fn a_hook_that_refuses_a_del_is_heard_only_where_the_entry_says_so() {
     let error = lab.call(&call).error();
     assert_eq!((error.code, error.msg.as_str()), (77, "not now"));
     assert_eq!(fs::read_to_string(lab.path().join("verbs")).unwrap(), "DEL\nDEL\n");
+}
+
+/// A plugin that ends closes its pipes one after the other: whoever spins in between keeps it from ending.
+#[test]
+fn a_delegate_that_has_closed_one_of_its_pipes_is_waited_for_without_spinning() {
+    let (lab, fakes) = (Lab::new("module"), Fakes::new());
+    // User and system time of its parent, in hundredths of a second.
+    let ticks = "cut -d' ' -f14,15 /proc/$PPID/stat > $here/$pipe.ticks";
+    for (pipe, close) in [("out", "exec >&-"), ("err", "exec 2>&-")] {
+        let script = format!("pipe={pipe}; echo '{{\"ips\":[]}}'; {close}; sleep 1; {ticks}");
+        fakes.plugin("fake", &script);
+        let config = wrapping(&json!({ "type": "fake" }), &json!([]));
+        let call = Call { path: fakes.path(), container_id: pipe.into(), ..Call::new("ADD", &config) };
+        let _ = lab.call(&call).result();
+        let ticks = fs::read_to_string(fakes.file(&format!("{pipe}.ticks"))).unwrap();
+        let ticks: u32 = ticks.split_whitespace().map(|it| it.parse::<u32>().unwrap()).sum();
+        assert!(ticks < 30, "{pipe}: {ticks} hundredths of the second that there was nothing to do");
+    }
 }
