@@ -22,13 +22,13 @@ fn identity() -> Value {
 }
 
 #[test]
-fn stdin_that_is_not_utf8_is_an_error_in_words() {
+fn stdin_that_is_not_utf8_is_judged_as_any_other() {
     use std::io::Write;
     let lab = Lab::new("none");
     let mut child = lab.command(&Call::new("ADD", &identity())).spawn().unwrap();
     child.stdin.take().unwrap().write_all(b"{\"name\":\"\xff\"}").unwrap();
     let answer: Answer = child.wait_with_output().unwrap().into();
-    assert_eq!(answer.error().code, 5);
+    assert_eq!(answer.error().msg, "invalid characters found in network name");
 }
 
 #[test]

@@ -110,7 +110,8 @@ fn an_attachment_is_listed_with_what_holds_it() {
     let it = &report["attachments"][0];
     let namespace = fs::metadata(&netns).unwrap();
     assert_eq!(it["netns"], json!(netns));
-    assert_eq!(it["namespace"], json!({ "dev": namespace.dev(), "ino": namespace.ino() }));
+    assert_eq!(it["namespace"]["dev"], json!(namespace.dev()));
+    assert_eq!(it["namespace"]["ino"], json!(namespace.ino()));
     assert_eq!(
         (&it["container_id"], &it["state"], &it["entry"]),
         (&json!(ID), &json!("attached"), &json!("main"))

@@ -168,7 +168,7 @@ impl Work<'_> {
     /// What was judged may have changed before it was locked.
     fn take_away(&self, attachment: &Attachment) -> Result<(Outcome, Option<&'static str>), String> {
         let journal = match self.journals.open_file(&attachment.journal, Duration::ZERO) {
-            Ok(None | Some(Access::Removed)) => {
+            Ok(None | Some(Access::Removed(_))) => {
                 return Ok((
                     Outcome::TakenAway,
                     Some("by another DEL: of the plugin around it, or of the runtime"),

@@ -88,7 +88,7 @@ impl Held {
         let (mut attachments, mut unreadable, mut empty) = (Vec::new(), Vec::new(), Vec::new());
         for file in journals.files()? {
             match journals.open_file(&file, GLANCE) {
-                Ok(None | Some(Access::Removed)) => {}
+                Ok(None | Some(Access::Removed(_))) => {}
                 Ok(Some(Access::Ours(journal))) => match Attachment::of(&file, journal.story(), false) {
                     Some(attachment) => attachments.push(attachment),
                     None => empty.push(file),

@@ -82,8 +82,7 @@ impl Call<'_> {
         if self.overrides_namespace_check() {
             return false;
         }
-        let theirs = Namespace::at(&self.environment.netns);
-        theirs.is_some() && theirs == Namespace::at("/proc/self/ns/net")
+        Namespace::same_now(&self.environment.netns, "/proc/self/ns/net")
     }
 }
 

@@ -55,6 +55,9 @@ pub enum DelegateError {
     Own(cni::Error),
     #[error("invalid plugin name: {0}")]
     Name(String),
+    /// It could not be found.
+    #[error("{0}")]
+    Missing(String),
     #[error("failed to find plugin {plugin:?} in path [{path}]")]
     NotFound { plugin: String, path: String },
     #[error("delegate `{plugin}`: cannot be run: {source}")]
@@ -79,9 +82,19 @@ pub enum DelegateError {
     NoAddress { plugin: String },
 }
 
+/// Does it name a plugin, be it there or not?
+pub(crate) fn has_plain_type(delegate: &Object) -> bool {
+    let plugin: Option<String> = delegate.read("type").ok().flatten();
+    plugin.is_some_and(|plugin| is_plain(&plugin))
+}
+
+fn is_plain(plugin: &str) -> bool {
+    !(plugin.is_empty() || plugin == "." || plugin == ".." || plugin.contains('/'))
+}
+
 /// The first regular file of that name in `CNI_PATH`.
 pub fn find_plugin(plugin: &str, path: &str) -> Result<PathBuf, DelegateError> {
-    if plugin.is_empty() || plugin == "." || plugin == ".." || plugin.contains('/') {
+    if !is_plain(plugin) {
         return Err(DelegateError::Name(plugin.into()));
     }
     let directories: Vec<_> = path.split(':').filter(|it| !it.is_empty()).collect();
@@ -147,15 +160,20 @@ impl Delegate {
         let mut known = around.versions.recall(&self.path);
         if known.is_none() && matches!(run.verb, Verb::Gc | Verb::Status) {
             known = Some(self.ask_versions(run, around));
+            if known.as_ref().is_some_and(Vec::is_empty) {
+                return Ok(None);
+            }
         }
         let mut spoken = known.as_deref().map_or(wanted, |known| highest_common(known, wanted));
         if matches!(run.verb, Verb::Gc | Verb::Status) && spoken < SpecVersion::V1_1_0 {
             return Ok(None);
         }
         let result = match self.run_in(spoken, wanted, run, around) {
-            Err(DelegateError::Own(error)) if error.code == code::INCOMPATIBLE_VERSION && known.is_none() => {
+            Err(DelegateError::Own(error)) if error.code == code::INCOMPATIBLE_VERSION => {
+                // Not asked yet, or what it runs has changed behind its file.
+                let before = spoken;
                 spoken = highest_common(&self.ask_versions(run, around), wanted);
-                if spoken == wanted {
+                if spoken == before {
                     return Err(DelegateError::Own(error));
                 }
                 tracing::debug!(delegate = self.plugin_type, version = %spoken, "speaks an older version");
@@ -182,12 +200,20 @@ impl Delegate {
         if let Some(prev_result) = run.prev_result {
             let prev_result = match prev_result.get().parse::<Object>() {
                 // It has its own version when the conflist has been edited since ADD.
-                Ok(object) if !is_in(&object, spoken, wanted) => {
-                    to_raw(&convert(&object, wanted, spoken).map_err(|source| self.version_error(source))?)
-                }
-                _ => prev_result.to_owned(),
+                Ok(object) if !is_in(&object, spoken, wanted) => match convert(&object, wanted, spoken) {
+                    Ok(converted) => Some(to_raw(&converted)),
+                    // A DEL goes without rather than not at all.
+                    Err(error) if run.verb == Verb::Del => {
+                        tracing::error!(delegate = self.plugin_type, "prevResult: {error}; left out");
+                        None
+                    }
+                    Err(error) => return Err(self.version_error(error)),
+                },
+                _ => Some(prev_result.to_owned()),
             };
-            config.set_raw("prevResult", prev_result);
+            if let Some(prev_result) = prev_result {
+                config.set_raw("prevResult", prev_result);
+            }
         }
         let finished = self.execute(run.verb, config.to_string().as_bytes(), run, around)?;
         if !finished.status.success() {
@@ -212,6 +238,10 @@ impl Delegate {
         command.env("CNI_COMMAND", verb.as_str());
         let plugin = || self.plugin_type.clone();
         let started = Instant::now();
+        if started >= run.until {
+            let source = io::Error::new(io::ErrorKind::TimedOut, "the call's time is over");
+            return Err(DelegateError::NotStarted { plugin: plugin(), source });
+        }
         match execute(command, input, run.until, run.keep, *around.stderr.borrow_mut()) {
             Ok(Some(finished)) => Ok(finished),
             Ok(None) => Err(DelegateError::Late { plugin: plugin(), after: started.elapsed() }),
@@ -250,7 +280,7 @@ impl Delegate {
                 stderr if stderr.is_empty() => {
                     DelegateError::Silent { plugin, status: status(finished.status) }
                 }
-                stderr => DelegateError::Stderr { plugin, stderr },
+                stderr => DelegateError::Stderr { plugin, stderr: stderr.chars().take(4096).collect() },
             };
         }
         match serde_json::from_str::<cni::Error>(&said) {

@@ -31,6 +31,9 @@ pub struct Caller<'a> {
     pub stderr: &'a mut dyn Write,
 }
 
+/// More than any configuration; what is longer is cut, and then no JSON.
+const LONGEST: u64 = 16 << 20;
+
 /// Answers one call: exactly one JSON document on stdout, or none where the verb has none. Returns the exit code.
 pub fn run(caller: &mut Caller<'_>) -> u8 {
     let answered = catch_unwind(AssertUnwindSafe(|| answer(caller))).unwrap_or_else(|_| {
@@ -68,11 +71,12 @@ fn answer(caller: &mut Caller<'_>) -> Result<Option<Object>, cni::Error> {
         Asked::Unknown(_) | Asked::Call(_) => {}
     }
     // Room for any real configuration, so that one read takes it.
-    let mut text = String::with_capacity(32 << 10);
-    caller
-        .stdin
-        .read_to_string(&mut text)
+    let mut bytes = Vec::with_capacity(32 << 10);
+    (&mut *caller.stdin)
+        .take(LONGEST)
+        .read_to_end(&mut bytes)
         .map_err(|error| cni::Error::new(code::IO, format!("error reading from stdin: {error}")))?;
+    let text = String::from_utf8_lossy(&bytes);
     let config = PluginConfig::parse(&text)?;
     let environment = match asked {
         Asked::Call(environment) => environment,
@@ -112,6 +116,7 @@ fn serve(
             tracing::error!("{error}; going on with the defaults");
             Settings::default()
         }
+        Err(error) if verb == Verb::Status => return Err(verbs::not_available(error.into())),
         Err(error) => return Err(error.into()),
     };
     start_log(&settings);

@@ -209,7 +209,7 @@ fn read_id(object: &Object, place: Place, problems: &mut Problems) -> String {
     let named = problems.parse(object, "", "id", plain);
     match place {
         Place::Chain => named.unwrap_or_else(|| MAIN.to_owned()),
-        Place::Ipam => IPAM.to_owned(),
+        Place::Ipam => named.map_or_else(|| IPAM.to_owned(), |id| format!("{IPAM}:{id}")),
     }
 }
 
@@ -224,7 +224,7 @@ fn on_del_error(text: &str) -> Result<bool, String> {
 /// Those that can be understood, at their places.
 fn read_delegates(object: &Object, place: Place, problems: &mut Problems) -> Vec<Object> {
     let one: Option<Object> = problems.read(object, "", "delegate");
-    let many: Option<Vec<Object>> = problems.read(object, "", "delegates");
+    let many: Option<Vec<Box<RawValue>>> = problems.read(object, "", "delegates");
     if one.is_some() && many.is_some() {
         problems.add("delegates", "beside `delegate`: write one of the two");
     }
@@ -233,10 +233,17 @@ fn read_delegates(object: &Object, place: Place, problems: &mut Problems) -> Vec
     }
     let named = match (one, many) {
         (Some(one), _) => vec![("delegate".to_owned(), one)],
-        (None, many) => (0..)
-            .zip(many.unwrap_or_default())
-            .map(|(index, object): (usize, _)| (format!("delegates[{index}]"), object))
-            .collect(),
+        (None, many) => {
+            let mut named = Vec::new();
+            for (index, delegate) in many.unwrap_or_default().iter().enumerate() {
+                let at = format!("delegates[{index}]");
+                match delegate.get().parse() {
+                    Ok(object) => named.push((at, object)),
+                    Err(_) => problems.add(at, format!("{}: write an object with `type`", brief(delegate))),
+                }
+            }
+            named
+        }
     };
     for (at, delegate) in &named {
         judge_delegate(object, at, delegate, place, problems);

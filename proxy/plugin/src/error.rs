@@ -58,7 +58,7 @@ pub enum Error {
     #[error("another call is working on this attachment, for over {0:?}: try again")]
     Busy(Duration),
     /// A DEL could not wait for us any longer.
-    #[error("a DEL came while this ADD was at work; everything has been undone")]
+    #[error("a DEL came while this ADD was at work, so it has undone itself")]
     Abandoned,
     /// What an earlier ADD left cannot be cleaned up.
     #[error("an earlier ADD of this attachment has left something that cannot be cleaned up: {0}")]
@@ -165,7 +165,9 @@ impl From<Error> for cni::Error {
             }
             Error::Delegate(error) => {
                 let code = match error {
-                    DelegateError::Name(_) | DelegateError::NotFound { .. } => cni::code::INVALID_CONFIG,
+                    DelegateError::Name(_) | DelegateError::Missing(_) | DelegateError::NotFound { .. } => {
+                        cni::code::INVALID_CONFIG
+                    }
                     DelegateError::NotStarted { .. } | DelegateError::Io { .. } => cni::code::IO,
                     DelegateError::Own(_)
                     | DelegateError::Late { .. }

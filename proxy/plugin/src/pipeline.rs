@@ -229,7 +229,7 @@ impl Round<'_, '_> {
             return Err(failure.into());
         }
         match hook.on_failure.effect(verb) {
-            Effect::Fail if verb == Verb::Del => {
+            Effect::Fail if matches!(verb, Verb::Del | Verb::Gc) => {
                 tracing::error!(container_id, "{failure}");
                 self.refused.get_or_insert(failure.into());
                 Ok(())

@@ -101,17 +101,18 @@ fn talk(
 ) -> io::Result<Option<(Vec<u8>, Vec<u8>)>> {
     let ended = pidfd(child)?;
     let mut feed = child.stdin.take().map(|stdin| (stdin, input));
-    let (Some(mut out), Some(mut err)) = (child.stdout.take(), child.stderr.take()) else {
-        return Err(io::Error::other("pipes are missing"));
-    };
+    let (mut out, mut err) = (child.stdout.take(), child.stderr.take());
     let (mut stdout_said, mut stderr_said) = (Vec::new(), Vec::new());
-    non_blocking(out.as_fd())?;
-    non_blocking(err.as_fd())?;
-    if let Some((stdin, _)) = &feed {
-        non_blocking(stdin.as_fd())?;
-    }
+    let pipes = [
+        feed.as_ref().map(|(stdin, _)| stdin.as_fd()),
+        out.as_ref().map(AsFd::as_fd),
+        err.as_ref().map(AsFd::as_fd),
+    ];
+    pipes.into_iter().flatten().try_for_each(non_blocking)?;
     loop {
-        let done = wait(&ended, &out, &err, feed.as_ref().map(|(stdin, _)| stdin), until)?;
+        // A pipe that is at its end is asked no more: it would be ready for ever.
+        let readable = [out.as_ref().map(AsFd::as_fd), err.as_ref().map(AsFd::as_fd)];
+        let done = wait(&ended, readable, feed.as_ref().map(|(stdin, _)| stdin.as_fd()), until)?;
         feed = feed.map_or(Ok(None), |(stdin, rest)| write_some(stdin, rest))?;
         read_some(&mut out, &mut stdout_said)?;
         let before = stderr_said.len();
@@ -134,38 +135,25 @@ enum Waited {
 
 fn wait(
     ended: &OwnedFd,
-    out: &impl AsFd,
-    err: &impl AsFd,
-    stdin: Option<&ChildStdin>,
+    readable: [Option<BorrowedFd<'_>>; 2],
+    stdin: Option<BorrowedFd<'_>>,
     until: Instant,
 ) -> io::Result<Waited> {
-    let mut fds = vec![
-        PollFd::new(ended.as_fd(), PollFlags::POLLIN),
-        PollFd::new(out.as_fd(), PollFlags::POLLIN),
-        PollFd::new(err.as_fd(), PollFlags::POLLIN),
-    ];
-    fds.extend(stdin.map(|stdin| PollFd::new(stdin.as_fd(), PollFlags::POLLOUT)));
+    let mut fds = vec![PollFd::new(ended.as_fd(), PollFlags::POLLIN)];
+    fds.extend(readable.into_iter().flatten().map(|fd| PollFd::new(fd, PollFlags::POLLIN)));
+    fds.extend(stdin.map(|fd| PollFd::new(fd, PollFlags::POLLOUT)));
     let left = until.saturating_duration_since(Instant::now());
-    let timeout = PollTimeout::try_from(left.as_millis()).unwrap_or(PollTimeout::MAX);
+    if left.is_zero() {
+        return Ok(Waited::Late);
+    }
+    // Rounded up, or the last millisecond would be spent spinning.
+    let timeout = PollTimeout::try_from(left.as_millis() + 1).unwrap_or(PollTimeout::MAX);
     match poll(&mut fds, timeout) {
         Ok(0) => Ok(Waited::Late),
         Ok(_) if fds[0].any() == Some(true) => Ok(Waited::Ended),
-        Ok(_) if fds[1..3].iter().all(hung_up) && stdin.is_none() => {
-            // Nothing more to read: wait for the end alone instead of spinning on closed pipes.
-            match poll(&mut fds[..1], timeout) {
-                Ok(0) => Ok(Waited::Late),
-                Ok(_) => Ok(Waited::Ended),
-                Err(nix::errno::Errno::EINTR) => Ok(Waited::More),
-                Err(error) => Err(error.into()),
-            }
-        }
         Ok(_) | Err(nix::errno::Errno::EINTR) => Ok(Waited::More),
         Err(error) => Err(error.into()),
     }
-}
-
-fn hung_up(fd: &PollFd<'_>) -> bool {
-    fd.revents().is_some_and(|it| it.contains(PollFlags::POLLHUP) && !it.contains(PollFlags::POLLIN))
 }
 
 /// Writes what the pipe takes; `None` when all is written or nobody reads.
@@ -183,11 +171,13 @@ fn write_some(mut stdin: ChildStdin, mut rest: &[u8]) -> io::Result<Option<(Chil
     Ok(None)
 }
 
-fn read_some(from: &mut impl Read, into: &mut Vec<u8>) -> io::Result<()> {
+/// Reads what is there, but not for ever; nothing is left to read from after the end.
+fn read_some(from: &mut Option<impl Read>, into: &mut Vec<u8>) -> io::Result<()> {
     let mut some = [0; 16 << 10];
-    loop {
-        match from.read(&mut some) {
-            Ok(0) => return Ok(()),
+    for _ in 0..64 {
+        let Some(pipe) = from else { return Ok(()) };
+        match pipe.read(&mut some) {
+            Ok(0) => *from = None,
             // What is too long is still read, or the plugin would hang.
             Ok(read) if into.len() < LONGEST => into.extend_from_slice(&some[..read]),
             Ok(_) => {}
@@ -196,6 +186,7 @@ fn read_some(from: &mut impl Read, into: &mut Vec<u8>) -> io::Result<()> {
             Err(error) => return Err(error),
         }
     }
+    Ok(())
 }
 
 fn non_blocking(fd: BorrowedFd<'_>) -> io::Result<()> {

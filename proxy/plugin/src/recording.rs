@@ -2,12 +2,11 @@
 //! configuration does.
 
 use crate::call::Call;
-use crate::delegate::{self, Delegate, Run, to_raw};
-use crate::error::Error;
+use crate::delegate::{self, Delegate, DelegateError, Run, to_raw};
 use crate::pipeline::{Plugin, Standing};
 use serde_json::value::RawValue;
 use std::os::fd::AsFd;
-use wasmhook_cni::{self as cni, Object, PluginConfig, Verb, code, convert, take_back};
+use wasmhook_cni::{Object, PluginConfig, SpecVersion, Verb, convert, take_back};
 use wasmhook_store::{Begin, Journal, Namespace, Started, Step, Story};
 
 /// A delegate that was run at ADD.
@@ -15,7 +14,8 @@ pub(crate) struct Recording {
     pub(crate) step: usize,
     pub(crate) found: Result<Delegate, String>,
     pub(crate) config: Object,
-    /// For an ADD that did not finish: the last result there was.
+    /// What it gets at DEL and CHECK: the runtime's without our hooks' words; its own where the runtime sends none, or
+    /// ADD did not finish.
     pub(crate) prev_result: Option<Box<RawValue>>,
     pub(crate) replaced: bool,
     /// Must its DEL still be done?
@@ -43,13 +43,21 @@ impl Call<'_> {
                 is_held: true,
                 overrides: overrides.clone(),
             };
-            return self.entry.delegates.iter().enumerate().map(of_entry).collect();
+            let readable = |(_, delegate): &(usize, &Object)| delegate::has_plain_type(delegate);
+            return self.entry.delegates.iter().enumerate().filter(readable).map(of_entry).collect();
         };
         let overrides = story.begin.as_ref().map(|begin| self.surroundings_of(begin)).unwrap_or_default();
-        recordings(story, &self.environment.path, &overrides)
+        let mut recordings = recordings(story, &self.environment.path, &overrides);
+        if let Some(now) = self.prev_result.as_deref().filter(|_| story.finished.is_some()) {
+            for recording in &mut recordings {
+                recording.prev_result = words_taken_back(story, recording.step, now, self.version);
+            }
+        }
+        recordings
     }
 
-    /// At DEL and CHECK the runtime's namespace counts, unless it is not the one that ADD had; all else is ADD's.
+    /// At DEL and CHECK the runtime's namespace counts, unless it is not the one that ADD had; all else is ADD's. Where the
+    /// runtime names none and ADD's is certainly still there, that one.
     fn surroundings_of(&self, begin: &Begin) -> Vec<(&'static str, String)> {
         let path = joined(&begin.path, &self.environment.path);
         let mut overrides = vec![("CNI_ARGS", begin.args.clone()), ("CNI_PATH", path)];
@@ -65,6 +73,8 @@ impl Call<'_> {
                 self.environment.netns
             );
             overrides.push(("CNI_NETNS", String::new()));
+        } else if self.environment.netns.is_empty() && begin.namespace_is_certain() {
+            overrides.push(("CNI_NETNS", begin.netns_path.clone()));
         }
         overrides
     }
@@ -123,12 +133,13 @@ fn found(started: &Started, story: &Story, path: &str) -> Result<Delegate, Strin
 }
 
 /// What this delegate is told as `prevResult`: the runtime's, which is the final result of the list, without what our
-/// hooks had merely said of its own result and after it. What they had said before, it was told at ADD. Without a
-/// `prevResult`, what ADD had handed out.
-pub(crate) fn words_taken_back(call: &Call<'_>, story: Option<&Story>, step: usize) -> Option<Box<RawValue>> {
-    let Some(story) = story else { return call.prev_result.clone() };
-    let last = || story.steps.iter().rev().find_map(|step| step.said.clone().or_else(|| step.made.clone()));
-    let now = call.prev_result.clone().or_else(|| story.finished.clone()).or_else(last)?;
+/// hooks had merely said of its own result and after it. What they had said before, it was told at ADD.
+fn words_taken_back(
+    story: &Story,
+    step: usize,
+    now: &RawValue,
+    version: SpecVersion,
+) -> Option<Box<RawValue>> {
     let parse = |text: &RawValue| text.get().parse::<Object>().ok();
     let words = story
         .steps
@@ -138,13 +149,13 @@ pub(crate) fn words_taken_back(call: &Call<'_>, story: Option<&Story>, step: usi
         .filter_map(|step| Some((parse(step.made.as_deref()?)?, parse(step.said.as_deref()?)?)));
     let mut taken_back = None;
     for (made, said) in words {
-        let now = taken_back.take().or_else(|| parse(&now))?;
+        let now = taken_back.take().or_else(|| parse(now))?;
         // The conflist may be in another version by now.
-        let version = PluginConfig::from(said.clone()).version().ok()?;
-        let now = convert(&now, call.version, version).unwrap_or(now);
+        let then = PluginConfig::from(said.clone()).version().ok()?;
+        let now = convert(&now, version, then).unwrap_or(now);
         taken_back = Some(take_back(&made, &said, &now));
     }
-    Some(taken_back.as_ref().map_or(now, to_raw))
+    Some(taken_back.as_ref().map_or_else(|| now.to_owned(), to_raw))
 }
 
 /// A delegate at any verb but ADD.
@@ -162,11 +173,7 @@ impl Plugin for Recorded<'_, '_> {
     }
 
     fn run(&mut self, config: &Object, prev_result: Option<&RawValue>) -> Standing {
-        let delegate = self
-            .delegate
-            .found
-            .as_ref()
-            .map_err(|error| Error::Cni(cni::Error::new(code::INVALID_CONFIG, error.clone())))?;
+        let delegate = self.delegate.found.as_ref().map_err(|error| DelegateError::Missing(error.clone()))?;
         let until = match self.verb {
             Verb::Del => self.call.means.undo_until(),
             _ => self.call.means.delegate_until(),

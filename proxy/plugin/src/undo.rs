@@ -1,20 +1,19 @@
 //! Taking back what a journal holds, for whoever does it: the ADD itself, another ADD, GC, a person.
 
 use crate::call::Means;
-use crate::delegate::Run;
+use crate::delegate::{DelegateError, Run};
 use crate::error::Error;
 use crate::recording::{joined, recordings};
 use std::os::fd::AsFd;
 use std::time::Duration;
-use wasmhook_cni::{self as cni, Verb, code};
+use wasmhook_cni::Verb;
 use wasmhook_store::{Access, Journal, Journals, Record, StoreError};
 
 /// Everything that a journal holds, strictly backwards, and without hooks. All of it but `stuck` is tried; the first error
 /// is told.
 pub(crate) fn undo(means: &Means<'_>, journal: &mut Journal, stuck: Option<usize>) -> Result<(), Error> {
     let Some(begin) = journal.story().begin.clone() else { return Ok(()) };
-    let is_another = begin.netns.is_some() && begin.namespace_is_gone();
-    let netns = if is_another || begin.before_boot() { String::new() } else { begin.netns_path.clone() };
+    let netns = if begin.namespace_is_gone() { String::new() } else { begin.netns_path.clone() };
     let overrides = vec![
         ("CNI_CONTAINERID", begin.key.container_id.clone()),
         ("CNI_IFNAME", begin.key.ifname.clone()),
@@ -28,7 +27,7 @@ pub(crate) fn undo(means: &Means<'_>, journal: &mut Journal, stuck: Option<usize
             continue;
         }
         let deleted = match &delegate.found {
-            Err(error) => Err(Error::Cni(cni::Error::new(code::INVALID_CONFIG, error.clone()))),
+            Err(error) => Err(DelegateError::Missing(error.clone()).into()),
             Ok(plugin) => {
                 tracing::info!(
                     container_id = begin.key.container_id,

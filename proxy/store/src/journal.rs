@@ -4,11 +4,14 @@
 //! attachment, and by the plugins that were started meanwhile: as long as one of them lives, the file is locked.
 
 use crate::{Digest, StoreError};
+use nix::fcntl::OFlag;
 use nix::sys::statfs::{NSFS_MAGIC, PROC_SUPER_MAGIC, statfs};
+use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
-use std::io::{self, Read, Write};
+use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::os::fd::AsRawFd;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::thread::sleep;
@@ -42,22 +45,45 @@ impl Key {
 }
 
 /// Which network namespace, by whatever path.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub struct Namespace {
     /// Of the namespace behind the path.
     pub dev: u64,
-    /// Of the namespace behind the path.
+    /// Of the namespace behind the path. A later one can have the same.
     pub ino: u64,
+    /// The kernel's own number, which no later one has. Linux 6.18 and later.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub id: Option<u64>,
+}
+
+impl PartialEq for Namespace {
+    fn eq(&self, other: &Self) -> bool {
+        match (self.id, other.id) {
+            (Some(one), Some(other)) => one == other,
+            _ => (self.dev, self.ino) == (other.dev, other.ino),
+        }
+    }
 }
 
 impl Namespace {
     /// The namespace behind a path; `None` when there is none.
     #[must_use]
     pub fn at(path: &str) -> Option<Self> {
-        // "" is no path, and no reason to ask.
-        let path = Some(path).filter(|path| !path.is_empty())?;
-        let metadata = fs::metadata(path).ok()?;
-        Some(Self { dev: metadata.dev(), ino: metadata.ino() })
+        let flags = (OFlag::O_NONBLOCK | OFlag::O_CLOEXEC).bits();
+        let file = OpenOptions::new().read(true).custom_flags(flags).open(path).ok();
+        let metadata = match &file {
+            Some(file) => file.metadata().ok()?,
+            None => fs::metadata(path).ok()?,
+        };
+        Some(Self { dev: metadata.dev(), ino: metadata.ino(), id: file.as_ref().and_then(kernel_id) })
+    }
+
+    /// Do both paths lead to the same namespace now?
+    #[must_use]
+    pub fn same_now(one: &str, other: &str) -> bool {
+        let place = |path: &str| fs::metadata(path).ok().map(|it| (it.dev(), it.ino()));
+        // The first need not be there, and asking for the second costs more.
+        !one.is_empty() && place(one).is_some_and(|one| place(other) == Some(one))
     }
 
     /// Is there something at this path that is no namespace? Whoever takes one away unmounts it first, and what it was
@@ -67,6 +93,16 @@ impl Namespace {
         !path.is_empty()
             && statfs(path).is_ok_and(|it| !matches!(it.filesystem_type(), NSFS_MAGIC | PROC_SUPER_MAGIC))
     }
+}
+
+/// `NS_GET_ID`, <linux/nsfs.h>.
+#[allow(unsafe_code, reason = "an ioctl that nobody wraps yet")]
+fn kernel_id(file: &File) -> Option<u64> {
+    const NS_GET_ID: libc::c_ulong = 0x8008_b70d;
+    let mut id = 0_u64;
+    // SAFETY: writes eight bytes to a valid pointer, or fails.
+    let done = unsafe { libc::ioctl(file.as_raw_fd(), NS_GET_ID as _, &raw mut id) };
+    (done == 0).then_some(id)
 }
 
 /// How an ADD began.
@@ -117,7 +153,13 @@ impl Begin {
         self.boot != boot_id()
     }
 
-    /// Can the container's namespace still be where ADD found it?
+    /// Is the namespace at ADD's path the very one, and not just one that looks the same?
+    #[must_use]
+    pub fn namespace_is_certain(&self) -> bool {
+        self.netns.is_some_and(|netns| netns.id.is_some()) && !self.namespace_is_gone()
+    }
+
+    /// Is the container's namespace no longer where ADD found it?
     #[must_use]
     pub fn namespace_is_gone(&self) -> bool {
         self.before_boot() || self.netns.is_none() || self.netns != Namespace::at(&self.netns_path)
@@ -250,8 +292,12 @@ impl Story {
         let mut story = Self::default();
         let whole = text.rfind('\n').map_or("", |end| &text[..end]);
         for (number, line) in (1..).zip(whole.lines()) {
-            // A power cut can leave zeros where a line was to be.
-            if line.trim_matches('\0').is_empty() {
+            // A power cut or a full disk can leave zeros, or half a line: what it was to announce did not happen.
+            let line = line.trim_matches('\0').trim();
+            if let Err(error) = serde_json::from_str::<IgnoredAny>(line) {
+                if story.begin.is_none() && !line.is_empty() {
+                    return Err(format!("line {number}: {error}"));
+                }
                 continue;
             }
             let record: Record =
@@ -280,8 +326,8 @@ pub enum Access {
     Ours(Journal),
     /// Somebody still works on the attachment.
     Busy(Busy),
-    /// It was there, and whoever had locked it has removed it: all is undone.
-    Removed,
+    /// It was there, and whoever had locked it has removed it: what it told is undone.
+    Removed(Box<Story>),
 }
 
 /// A journal that somebody else has locked.
@@ -294,10 +340,17 @@ pub struct Busy {
 }
 
 impl Busy {
-    /// Tells the ADD that holds it to undo itself.
-    pub fn abandon(&mut self) -> Result<(), StoreError> {
-        append(&mut self.file, &[Record::Abandoned]).map_err(StoreError::io("write", &self.path))?;
-        Ok(())
+    /// Tells the ADD that holds it to undo itself, and what it had done by then. It looks for this after each line of
+    /// its own, so one of the two sees the other.
+    #[must_use]
+    pub fn abandon(mut self) -> Story {
+        // After half a line, should there be one.
+        let told = self.file.write_all(b"\n").and_then(|()| append(&mut self.file, &[Record::Abandoned]));
+        if let Err(error) = told.and(self.file.seek(SeekFrom::Start(0))) {
+            tracing::error!("journal {}: {error}", self.path.display());
+            return self.story;
+        }
+        read_all(&mut self.file, &self.path).map_or(self.story, |(_, story)| story)
     }
 }
 
@@ -338,8 +391,9 @@ impl Journals {
                 opened => opened,
             };
             let file = file.map_err(StoreError::io("open", &path))?;
-            if let Some(access) = lock(file, path.clone(), until)? {
-                return Ok(access);
+            match lock(file, path.clone(), until)? {
+                Access::Removed(_) => {}
+                access => return Ok(access),
             }
         }
     }
@@ -374,32 +428,31 @@ impl Journals {
     /// One of [`files`](Self::files), if it is still there. Waits for its lock.
     pub fn open_file(&self, path: &Path, wait: Duration) -> Result<Option<Access>, StoreError> {
         let until = Instant::now() + wait;
-        let mut was_there = false;
+        let mut removed = None;
         loop {
             let file = match OpenOptions::new().read(true).append(true).open(path) {
                 Ok(file) => file,
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                    return Ok(was_there.then_some(Access::Removed));
+                    return Ok(removed.map(Access::Removed));
                 }
                 Err(error) => return Err(StoreError::io("open", path)(error)),
             };
-            was_there = true;
-            if let Some(access) = lock(file, path.to_owned(), until)? {
-                return Ok(Some(access));
+            match lock(file, path.to_owned(), until)? {
+                Access::Removed(story) => removed = Some(story),
+                access => return Ok(Some(access)),
             }
         }
     }
 }
 
-/// `None`: what was locked is no longer at its path, so look again.
-fn lock(mut file: File, path: PathBuf, until: Instant) -> Result<Option<Access>, StoreError> {
+fn lock(mut file: File, path: PathBuf, until: Instant) -> Result<Access, StoreError> {
     loop {
         match file.try_lock() {
             Ok(()) => break,
             Err(TryLockError::WouldBlock) if Instant::now() < until => sleep(LOOK_EVERY),
             Err(TryLockError::WouldBlock) => {
-                let story = read(&mut file, &path)?.1;
-                return Ok(Some(Access::Busy(Busy { story, file, path })));
+                let story = read_all(&mut file, &path)?.1;
+                return Ok(Access::Busy(Busy { story, file, path }));
             }
             Err(TryLockError::Error(error)) => return Err(StoreError::io("lock", path)(error)),
         }
@@ -407,19 +460,20 @@ fn lock(mut file: File, path: PathBuf, until: Instant) -> Result<Option<Access>,
     let same = |now: &fs::Metadata| {
         file.metadata().is_ok_and(|ours| (ours.dev(), ours.ino()) == (now.dev(), now.ino()))
     };
-    if !fs::metadata(&path).is_ok_and(|now| same(&now)) {
-        return Ok(None);
+    let is_there = fs::metadata(&path).is_ok_and(|now| same(&now));
+    let (bytes, story) = read_all(&mut file, &path)?;
+    if !is_there {
+        return Ok(Access::Removed(Box::new(story)));
     }
-    let (bytes, story) = read(&mut file, &path)?;
     let length = bytes.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
     if length < bytes.len() {
         // What follows must not be appended to half a line.
         file.set_len(length as u64).map_err(StoreError::io("truncate", &path))?;
     }
-    Ok(Some(Access::Ours(Journal { file, path, length: length as u64, story })))
+    Ok(Access::Ours(Journal { file, path, length: length as u64, story }))
 }
 
-fn read(file: &mut File, path: &Path) -> Result<(Vec<u8>, Story), StoreError> {
+fn read_all(file: &mut File, path: &Path) -> Result<(Vec<u8>, Story), StoreError> {
     let mut bytes = Vec::new();
     file.read_to_end(&mut bytes).map_err(StoreError::io("read", path))?;
     let story = story(path, &bytes)?;
@@ -448,6 +502,10 @@ impl Journal {
     /// have happened, and must be undone.
     pub fn write(&mut self, records: Vec<Record>) -> Result<(), StoreError> {
         let written = append(&mut self.file, &records);
+        if written.is_err() {
+            // Half a line must not spoil what follows; the disk may be full for a moment only.
+            let _ = self.file.set_len(self.length);
+        }
         for record in records {
             self.story.tell(record);
         }
@@ -623,7 +681,7 @@ mod tests {
         let waiting = std::thread::spawn(move || other.open(&key(), Duration::from_secs(5)).unwrap());
         sleep(Duration::from_millis(20));
         second.remove().unwrap();
-        assert!(matches!(waiting.join().unwrap(), Some(Access::Removed)));
+        assert!(matches!(waiting.join().unwrap(), Some(Access::Removed(_))));
         assert!(journals.open(&key(), Duration::ZERO).unwrap().is_none());
     }
 
@@ -633,9 +691,9 @@ mod tests {
         let mut journal = ours(journals.create(&key(), Duration::ZERO).unwrap());
         journal.write(vec![begin(), delegate(0)]).unwrap();
         assert!(!journal.is_abandoned());
-        let Some(Access::Busy(mut busy)) = journals.open(&key(), Duration::ZERO).unwrap() else { panic!() };
+        let Some(Access::Busy(busy)) = journals.open(&key(), Duration::ZERO).unwrap() else { panic!() };
         assert_eq!(busy.story.steps.len(), 1);
-        busy.abandon().unwrap();
+        assert_eq!(busy.abandon().steps.len(), 1);
         assert!(journal.is_abandoned());
         assert!(journals.read(&key()).unwrap().unwrap().abandoned);
     }

@@ -61,6 +61,8 @@ impl Child {
         match unsafe { fork() }.map_err(|error| failed("fork", error.into()))? {
             ForkResult::Parent { child } => Ok(Self { pid: child, stream: ours, reaped: false }),
             ForkResult::Child => {
+                // Its end of the stream is the parent's alone: when that goes, we must see it.
+                drop(ours);
                 let life = || live(artifact, limits, admits, theirs, parent);
                 let code = i32::from(panic::catch_unwind(panic::AssertUnwindSafe(life)).is_err());
                 // SAFETY: ends this process without running what the parent left to be run at exit.
@@ -146,7 +148,12 @@ fn live(
     parent: Pid,
 ) -> Result<(), FrameError> {
     let unprepared = |error: io::Error| Fault::Host(format!("preparing the child: {error}"));
-    let room = leave_everything(artifact, &limits, &stream, parent).map_err(unprepared).and_then(|()| {
+    let left = leave_everything(artifact, &limits, &stream, parent);
+    if getppid() != parent {
+        // Nobody is there to hear of anything, and we may still hold what was the parent's.
+        return Ok(());
+    }
+    let room = left.map_err(unprepared).and_then(|()| {
         let room = Room::furnish(artifact, admits)?;
         close_behind().map_err(unprepared)?;
         Ok(room)

@@ -69,7 +69,7 @@ fn what_is_not_valid_and_whose_namespace_is_gone_is_undone() {
     at.die("b");
     let answer = at.gc_valid("b");
     answer.silent();
-    assert!(answer.stderr.contains("not a valid attachment: taken away"), "{answer:?}");
+    assert!(answer.stderr.contains("not a valid attachment: taking it away"), "{answer:?}");
     assert_eq!(at.left(), (vec!["10.9.0.3".into()], 1));
 }
 

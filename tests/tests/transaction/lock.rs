@@ -44,12 +44,12 @@ fn an_add_that_a_del_could_not_wait_for_undoes_itself_and_says_why() {
     let waited = started.elapsed();
     answer.silent();
     assert!((Duration::from_millis(4500)..Duration::from_secs(20)).contains(&waited), "{waited:?}");
-    assert!(answer.stderr.contains("it is told to undo itself"), "{answer:?}");
+    assert!(answer.stderr.contains("if it is an ADD, it undoes itself now"), "{answer:?}");
     assert_eq!(stage.calls(), ["one ADD", "two ADD", "two DEL", "one DEL"], "all is tried at once");
     let error = add.end().error();
     assert_eq!(error.code, 11);
     assert!(
-        error.msg.contains("a DEL came while this ADD was at work; everything has been undone"),
+        error.msg.contains("a DEL came while this ADD was at work, so it has undone itself"),
         "{error:?}"
     );
     assert_eq!((stage.calls(), stage.lab.journals()), (vec!["two DEL".into(), "one DEL".into()], 0));

@@ -3,7 +3,7 @@ use crate::call::Call;
 use crate::delegate::{Delegate, DelegateError, Run, to_raw};
 use crate::error::Error;
 use crate::pipeline::{Pipeline, Plugin, Standing};
-use crate::undo::undo;
+use crate::undo::{note_deleted, undo};
 use serde_json::value::RawValue;
 use std::os::fd::AsFd;
 use wasmhook_cni::{CniResult, Object, Verb};
@@ -37,9 +37,6 @@ fn add_all(call: &Call<'_>, trail: &mut Trail) -> Result<Object, Error> {
     let mut result = None;
     let mut prev_result = call.prev_result.clone();
     for (step, (delegate, config)) in ready.into_iter().enumerate() {
-        if step > 0 && trail.journal.is_abandoned() {
-            return Err(Error::Abandoned);
-        }
         let mut plugin = Adding { call, delegate, step, trail };
         let pipeline = Pipeline {
             call,
@@ -73,7 +70,16 @@ impl Plugin for Adding<'_, '_> {
     fn run(&mut self, config: &Object, prev_result: Option<&RawValue>) -> Standing {
         let Self { call, delegate, step, trail } = self;
         let (plugin, path) = (delegate.plugin_type.clone(), delegate.path.clone());
-        trail.write(Record::Delegate { step: *step, plugin, path, config: to_raw(config) })?;
+        let about_to = Record::Delegate { step: *step, plugin, path, config: to_raw(config) };
+        if let Err(error) = trail.write(about_to) {
+            // So it will not be.
+            note_deleted(&mut trail.journal, *step);
+            return Err(error.into());
+        }
+        if trail.journal.is_abandoned() {
+            note_deleted(&mut trail.journal, *step);
+            return Err(Error::Abandoned);
+        }
         let run = Run {
             verb: Verb::Add,
             config,
@@ -91,18 +97,26 @@ impl Plugin for Adding<'_, '_> {
         match added {
             Ok(result) => {
                 let made = to_raw(result.as_ref().unwrap_or(&Object::new()));
-                trail.write(Record::Made { step: *step, result: made })?;
+                let made = Record::Made { step: *step, result: made };
+                if call.entry.hooks.is_empty() {
+                    // Nothing comes between this and what is written next.
+                    trail.pending.push(made);
+                } else {
+                    trail.write(made)?;
+                }
                 Ok(result)
             }
             Err(error @ DelegateError::NotStarted { .. }) => {
-                trail.write(Record::Deleted { step: *step })?;
+                note_deleted(&mut trail.journal, *step);
                 Err(error.into())
             }
             Err(error) => {
                 // Whatever a hook makes of its failure: what it has begun is taken back.
                 let run = Run { verb: Verb::Del, until: call.means.undo_until(), ..run };
                 match delegate.run(&run, &call.means.around) {
-                    Ok(_) => trail.write(Record::Deleted { step: *step })?,
+                    // What it has started may go on: the runtime's DEL waits for that, and does this again.
+                    Ok(_) if matches!(error, DelegateError::Late { .. }) => trail.stuck = Some(*step),
+                    Ok(_) => note_deleted(&mut trail.journal, *step),
                     Err(error) => {
                         trail.stuck = Some(*step);
                         tracing::error!(
@@ -138,7 +152,7 @@ impl Trail {
     fn begin(call: &Call<'_>) -> Result<Self, Error> {
         let mut journal = match call.journals.create(&call.key(), PATIENCE)? {
             Access::Ours(journal) => journal,
-            Access::Busy(_) | Access::Removed => return Err(Error::Busy(PATIENCE)),
+            Access::Busy(_) | Access::Removed(_) => return Err(Error::Busy(PATIENCE)),
         };
         let begin = Begin::now(
             call.key(),
@@ -149,7 +163,7 @@ impl Trail {
         );
         if let Some(earlier) = &journal.story().begin {
             let same = !earlier.before_boot() && earlier.netns.is_some() && earlier.netns == begin.netns;
-            if same && journal.story().finished.is_some() {
+            if same && journal.story().finished.is_some() && !journal.story().abandoned {
                 return Err(Error::Attached(call.environment.ifname.clone()));
             }
             tracing::warn!(
@@ -157,6 +171,10 @@ impl Trail {
                 "an earlier ADD of this attachment has left something; cleaning up first"
             );
             undo(&call.means, &mut journal, None).map_err(|error| Error::Left(Box::new(error)))?;
+            if journal.is_abandoned() {
+                journal.remove()?;
+                return Err(Error::Abandoned);
+            }
             journal.clear()?;
         }
         Ok(Self { journal, pending: vec![Record::Begin(begin)], stuck: None })

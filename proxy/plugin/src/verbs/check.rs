@@ -2,7 +2,7 @@ use super::alone;
 use crate::call::Call;
 use crate::error::Error;
 use crate::pipeline::{Pipeline, Standing};
-use crate::recording::{Recorded, words_taken_back};
+use crate::recording::Recorded;
 use wasmhook_cni::Verb;
 
 /// CHECK: what ADD did, and no more.
@@ -14,6 +14,7 @@ pub(crate) fn check(call: &Call<'_>) -> Standing {
         tracing::error!("{error}; going by the configuration alone");
         None
     });
+    let story = story.filter(|story| story.begin.is_some());
     let delegates = call.recorded(story.as_ref());
     if delegates.is_empty() {
         return alone(call).standing;
@@ -25,7 +26,7 @@ pub(crate) fn check(call: &Call<'_>) -> Standing {
             plugin: &mut plugin,
             config: delegate.config.clone(),
             config_is_fixed: true,
-            prev_result: words_taken_back(call, story.as_ref(), delegate.step),
+            prev_result: delegate.prev_result.clone(),
         };
         pipeline.run().standing?;
     }

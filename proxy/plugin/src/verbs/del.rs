@@ -2,21 +2,21 @@ use super::{PATIENCE, alone};
 use crate::call::Call;
 use crate::error::Error;
 use crate::pipeline::{Pipeline, Standing};
-use crate::recording::{Recorded, words_taken_back};
+use crate::recording::Recorded;
 use crate::undo::note_deleted;
+use std::time::Duration;
 use wasmhook_cni::Verb;
-use wasmhook_store::{Access, Journal, StoreError, Story};
+use wasmhook_store::{Access, Journal, Namespace, Story};
 
 /// DEL: what ADD did is taken back, the last thing first.
 pub(crate) fn del(call: &Call<'_>) -> Standing {
     let (mut journal, story) = match find(call) {
-        Found::Nothing => (None, None),
+        Found::Nothing(lock) => (lock, None),
         Found::Journal(journal) => {
             let story = journal.story().clone();
             (Some(journal), Some(story))
         }
         Found::Abandoned(story) => (None, Some(story)),
-        // By another DEL, or by the ADD itself: while we waited.
         Found::Undone => return Ok(None),
     };
     if story.is_none() && call.is_our_namespace() {
@@ -35,11 +35,7 @@ pub(crate) fn del(call: &Call<'_>) -> Standing {
             plugin: &mut plugin,
             config: delegate.config.clone(),
             config_is_fixed: story.is_some(),
-            prev_result: if finished {
-                words_taken_back(call, story.as_ref(), delegate.step)
-            } else {
-                delegate.prev_result.clone()
-            },
+            prev_result: delegate.prev_result.clone(),
         };
         let outcome = pipeline.run();
         refused = refused.or(outcome.refused);
@@ -62,46 +58,60 @@ pub(crate) fn del(call: &Call<'_>) -> Standing {
         refused = refused.or(outcome.refused);
         failed = failed.or(outcome.standing.err());
     }
-    if failed.is_none() {
+    if failed.is_none() || story.is_none() {
+        // Of an ADD that was told to undo itself it may be free by now.
+        let journal = journal.or_else(|| match call.journals.open(&call.key(), Duration::ZERO) {
+            Ok(Some(Access::Ours(journal))) => Some(journal),
+            _ => None,
+        });
         journal.map_or(Ok(()), Journal::remove)?;
     }
     failed.or(refused).map_or(Ok(None), Err)
 }
 
 enum Found {
-    /// No journal, or none that tells something.
-    Nothing,
+    /// No journal that tells something. The lock all the same, so that DELs of one attachment come one after the other.
+    Nothing(Option<Journal>),
     /// It is ours now.
     Journal(Journal),
     /// Somebody has worked on it for too long.
     Abandoned(Story),
-    /// Somebody else has undone everything.
+    /// While we waited, by another DEL or by the ADD itself, and nothing that we know was unknown to them.
     Undone,
 }
 
 /// DEL never gets stuck: what cannot be read is left aside, and whoever works too long is told to undo what it does.
 fn find(call: &Call<'_>) -> Found {
-    let complain = |error: StoreError| tracing::error!("{error}");
-    match call.journals.open(&call.key(), PATIENCE) {
-        Ok(None) => Found::Nothing,
-        Ok(Some(Access::Removed)) => Found::Undone,
-        Ok(Some(Access::Ours(journal))) if journal.story().begin.is_none() => {
-            journal.remove().unwrap_or_else(complain);
-            Found::Nothing
+    let (journals, key) = (&call.journals, call.key());
+    let opened = match journals.open(&key, PATIENCE) {
+        Ok(Some(Access::Removed(story))) if knows_no_more(call, &story) => return Found::Undone,
+        Ok(None | Some(Access::Removed(_))) if call.entry.delegates.is_empty() => {
+            return Found::Nothing(None);
         }
+        Ok(None | Some(Access::Removed(_))) => journals.create(&key, PATIENCE).map(Some),
+        opened => opened,
+    };
+    match opened {
+        Ok(Some(Access::Ours(journal))) if journal.story().begin.is_none() => Found::Nothing(Some(journal)),
         Ok(Some(Access::Ours(journal))) => Found::Journal(journal),
-        Ok(Some(Access::Busy(mut busy))) => {
+        Ok(Some(Access::Busy(busy))) => {
             tracing::error!(
                 container_id = call.environment.container_id,
-                "another call has been working on this attachment for {PATIENCE:?}; it is told to undo itself"
+                "another call has been working on this attachment for {PATIENCE:?}; if it is an ADD, it undoes itself now"
             );
-            busy.abandon().unwrap_or_else(complain);
-            Found::Abandoned(busy.story)
+            Found::Abandoned(busy.abandon())
         }
+        Ok(None | Some(Access::Removed(_))) => Found::Nothing(None),
         Err(error) => {
-            complain(error);
-            tracing::error!("going by the configuration alone");
-            Found::Nothing
+            tracing::error!("{error}; going by the configuration alone");
+            Found::Nothing(None)
         }
     }
+}
+
+/// Whoever undid this knew the container's namespace, or we do not know it either.
+fn knows_no_more(call: &Call<'_>, story: &Story) -> bool {
+    let netns = &call.environment.netns;
+    let had_it = story.begin.as_ref().is_some_and(|begin| begin.netns.is_some_and(|it| it.id.is_some()));
+    had_it || Namespace::at(netns).is_none() || Namespace::is_unmounted(netns)
 }

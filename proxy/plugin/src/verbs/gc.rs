@@ -51,6 +51,10 @@ fn collect(call: &Call<'_>, valid: &HashSet<(String, String)>, errors: &mut Vec<
         Err(error) => return errors.push(error.into()),
     };
     for mut journal in journals {
+        if call.means.left().is_zero() {
+            let msg = "the time of this GC is over, and there is more to take away: call it again";
+            return errors.push(cni::Error::new(code::TRY_AGAIN, msg).into());
+        }
         if is_stale(call, &journal, valid, now.as_millis()) {
             let undone = undo(&call.means, &mut journal, None).and_then(|()| Ok(journal.remove()?));
             errors.extend(undone.err());
@@ -77,7 +81,7 @@ fn is_stale(call: &Call<'_>, journal: &Journal, valid: &HashSet<(String, String)
     tracing::info!(
         container_id = key.container_id,
         ifname = key.ifname,
-        "not a valid attachment: taken away"
+        "not a valid attachment: taking it away"
     );
     true
 }

@@ -41,18 +41,20 @@ fn alone(call: &Call<'_>) -> Outcome {
 fn ask_all(call: &Call<'_>) -> Vec<Error> {
     let verb = call.environment.verb;
     let delegates = call.recorded(None);
-    let mut errors: Vec<_> = delegates
-        .iter()
-        .filter_map(|delegate| {
-            let mut plugin = Recorded { call, verb, delegate, journal: None };
-            let config = delegate.config.clone();
-            let pipeline =
-                Pipeline { call, plugin: &mut plugin, config, config_is_fixed: true, prev_result: None };
-            pipeline.run().standing.err()
-        })
-        .collect();
+    let mut errors = Vec::new();
+    let mut heard = |outcome: Outcome| {
+        errors.extend(outcome.standing.err());
+        errors.extend(outcome.refused);
+    };
+    for delegate in &delegates {
+        let mut plugin = Recorded { call, verb, delegate, journal: None };
+        let config = delegate.config.clone();
+        let pipeline =
+            Pipeline { call, plugin: &mut plugin, config, config_is_fixed: true, prev_result: None };
+        heard(pipeline.run());
+    }
     if delegates.is_empty() {
-        errors.extend(alone(call).standing.err());
+        heard(alone(call));
     }
     errors
 }
