@@ -1,12 +1,14 @@
 use crate::process::{ExecuteError, Finished, execute};
+use crate::spawn::Program;
 use serde_json::value::RawValue;
 use std::cell::RefCell;
-use std::ffi::OsString;
+use std::ffi::{CString, NulError, OsString};
 use std::io::{self, Write};
 use std::os::fd::BorrowedFd;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitStatus};
+use std::process::ExitStatus;
 use std::time::{Duration, Instant};
 use wasmhook_cni::{
     self as cni, ConvertError, FieldError, Object, PluginConfig, SpecVersion, Verb, code, convert,
@@ -232,22 +234,36 @@ impl Delegate {
         run: &Run<'_>,
         around: &Surroundings<'_>,
     ) -> Result<Finished, DelegateError> {
-        let mut command = Command::new(&self.path);
-        command.env_clear().envs(around.variables.iter().map(|(key, value)| (key, value)));
-        command.envs(run.overrides.iter().map(|(key, value)| (key, value)));
-        command.env("CNI_COMMAND", verb.as_str());
         let plugin = || self.plugin_type.clone();
         let started = Instant::now();
         if started >= run.until {
             let source = io::Error::new(io::ErrorKind::TimedOut, "the call's time is over");
             return Err(DelegateError::NotStarted { plugin: plugin(), source });
         }
-        match execute(command, input, run.until, run.keep, *around.stderr.borrow_mut()) {
+        let program = self
+            .program(verb, run, around)
+            .map_err(|source| DelegateError::NotStarted { plugin: plugin(), source: source.into() })?;
+        match execute(&program, input, run.until, run.keep, *around.stderr.borrow_mut()) {
             Ok(Some(finished)) => Ok(finished),
             Ok(None) => Err(DelegateError::Late { plugin: plugin(), after: started.elapsed() }),
             Err(ExecuteError::Spawn(source)) => Err(DelegateError::NotStarted { plugin: plugin(), source }),
             Err(ExecuteError::Talk(source)) => Err(DelegateError::Io { plugin: plugin(), source }),
         }
+    }
+
+    /// The whole environment, but for what is this run's own.
+    fn program(&self, verb: Verb, run: &Run<'_>, around: &Surroundings<'_>) -> Result<Program, NulError> {
+        let own = run.overrides.iter().map(|(key, value)| (*key, value.as_str()));
+        let own: Vec<_> = own.chain([("CNI_COMMAND", verb.as_str())]).collect();
+        let inherited = around.variables.iter().filter(|(key, _)| own.iter().all(|(name, _)| key != name));
+        let inherited = inherited.map(|(key, value)| [key.as_bytes(), b"=", value.as_bytes()].concat());
+        let own = own.iter().map(|(key, value)| format!("{key}={value}").into_bytes());
+        let path = CString::new(self.path.as_os_str().as_bytes())?;
+        Ok(Program {
+            arguments: vec![path.clone()],
+            path,
+            environment: inherited.chain(own).map(CString::new).collect::<Result<_, _>>()?,
+        })
     }
 
     /// Asked once, remembered for the file. Whoever does not answer knows what it was asked in.

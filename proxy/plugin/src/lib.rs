@@ -6,7 +6,7 @@
 //! In the order of a call: `dispatch` reads the `settings` of the node, the `call` and its `entry` in the conflist, one of
 //! the `verbs` goes by these and by the journal (`recording`, `undo`), the `pipeline` runs hooks around one plugin. A
 //! hook's module is found by `modules`, `visit`ed in the guest's room, and asks for host calls at the `door`; a delegate
-//! is `delegate`d to in a process (`process`). `upkeep` is for cleaning up without a call.
+//! is `delegate`d to in a process (`process`, `spawn`). `upkeep` is for cleaning up without a call.
 
 mod call;
 mod delegate;
@@ -21,6 +21,7 @@ mod problem;
 mod process;
 mod recording;
 pub mod settings;
+mod spawn;
 mod undo;
 mod units;
 mod upkeep;

@@ -1,15 +1,12 @@
 //! Runs a program to its end: stdin in, stdout and stderr out, never past a deadline, never outliving us.
 
-#![allow(unsafe_code, reason = "the child before its exec; see each block")]
-
+use crate::spawn::{Child, Program, spawn};
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::sys::signal::Signal;
-use nix::unistd::{Pid, getppid};
+use std::fs::File;
 use std::io::{self, ErrorKind, Read, Write};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
-use std::os::unix::process::CommandExt;
-use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::process::ExitStatus;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
@@ -37,37 +34,21 @@ const LONGEST: usize = 4 << 20;
 const TRIES: u32 = 5;
 const BETWEEN_TRIES: Duration = Duration::from_secs(1);
 
-/// Runs `command` with `input` on its stdin; what it says on stderr goes to `stderr` as it comes. It inherits `keep`.
+/// Runs a program with `input` on its stdin; what it says on stderr goes to `stderr` as it comes. It inherits `keep`.
 /// `None` when the deadline passed first: then it has been killed.
 ///
 /// Must be called from the main thread: the kernel ties the death signal to the thread that forked.
 pub(crate) fn execute(
-    mut command: Command,
+    program: &Program,
     input: &[u8],
     until: Instant,
     keep: Option<BorrowedFd<'_>>,
     stderr: &mut dyn Write,
 ) -> Result<Option<Finished>, ExecuteError> {
-    let parent = Pid::this();
-    let keep = keep.map(|fd| fd.as_raw_fd());
-    let prepare = move || {
-        nix::sys::prctl::set_pdeathsig(Signal::SIGKILL)?;
-        if getppid() != parent {
-            return Err(io::Error::from(ErrorKind::BrokenPipe));
-        }
-        // SAFETY: no pointers; the parent has it open until after the fork.
-        match keep.map_or(0, |fd| unsafe { libc::fcntl(fd, libc::F_SETFD, 0) }) {
-            0 => Ok(()),
-            _ => Err(io::Error::last_os_error()),
-        }
-    };
-    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    // SAFETY: between fork and exec only system calls, no allocation, no lock.
-    unsafe { command.pre_exec(prepare) };
-    let mut child = spawn(&mut command, until).map_err(ExecuteError::Spawn)?;
+    let mut child = start(program, keep, until).map_err(ExecuteError::Spawn)?;
     let talked = talk(&mut child, input, until, stderr);
     if !matches!(talked, Ok(Some(_))) {
-        let _ = child.kill();
+        child.kill();
     }
     let status = child.wait().map_err(ExecuteError::Talk)?;
     let said = talked.map_err(ExecuteError::Talk)?;
@@ -75,10 +56,10 @@ pub(crate) fn execute(
 }
 
 /// A plugin that is just being replaced is busy as a file (ETXTBSY). It is tried again, as long as that is likely to help.
-fn spawn(command: &mut Command, until: Instant) -> io::Result<Child> {
+fn start(program: &Program, keep: Option<BorrowedFd<'_>>, until: Instant) -> io::Result<Child> {
     let mut tries = 0;
     loop {
-        match command.spawn() {
+        match spawn(program, keep) {
             Err(error)
                 if error.kind() == ErrorKind::ExecutableFileBusy
                     && tries < TRIES
@@ -87,7 +68,7 @@ fn spawn(command: &mut Command, until: Instant) -> io::Result<Child> {
                 tries += 1;
                 sleep(BETWEEN_TRIES);
             }
-            spawned => return spawned,
+            started => return started,
         }
     }
 }
@@ -99,7 +80,6 @@ fn talk(
     until: Instant,
     stderr: &mut dyn Write,
 ) -> io::Result<Option<(Vec<u8>, Vec<u8>)>> {
-    let ended = pidfd(child)?;
     let mut feed = child.stdin.take().map(|stdin| (stdin, input));
     let (mut out, mut err) = (child.stdout.take(), child.stderr.take());
     let (mut stdout_said, mut stderr_said) = (Vec::new(), Vec::new());
@@ -112,7 +92,7 @@ fn talk(
     loop {
         // A pipe that is at its end is asked no more: it would be ready for ever.
         let readable = [out.as_ref().map(AsFd::as_fd), err.as_ref().map(AsFd::as_fd)];
-        let done = wait(&ended, readable, feed.as_ref().map(|(stdin, _)| stdin.as_fd()), until)?;
+        let done = wait(&child.ended, readable, feed.as_ref().map(|(stdin, _)| stdin.as_fd()), until)?;
         feed = feed.map_or(Ok(None), |(stdin, rest)| write_some(stdin, rest))?;
         read_some(&mut out, &mut stdout_said)?;
         let before = stderr_said.len();
@@ -157,7 +137,7 @@ fn wait(
 }
 
 /// Writes what the pipe takes; `None` when all is written or nobody reads.
-fn write_some(mut stdin: ChildStdin, mut rest: &[u8]) -> io::Result<Option<(ChildStdin, &[u8])>> {
+fn write_some(mut stdin: File, mut rest: &[u8]) -> io::Result<Option<(File, &[u8])>> {
     while !rest.is_empty() {
         match stdin.write(rest) {
             Ok(written) => rest = &rest[written..],
@@ -195,24 +175,18 @@ fn non_blocking(fd: BorrowedFd<'_>) -> io::Result<()> {
     Ok(())
 }
 
-/// Readable when the child has ended.
-#[allow(unsafe_code, reason = "pidfd_open has no safe name yet")]
-fn pidfd(child: &Child) -> io::Result<OwnedFd> {
-    // SAFETY: no pointers; the child is ours and not yet reaped, so its number is its own.
-    let fd = unsafe { libc::syscall(libc::SYS_pidfd_open, child.id(), 0) };
-    let fd = i32::try_from(fd).ok().filter(|fd| *fd >= 0).ok_or_else(io::Error::last_os_error)?;
-    // SAFETY: just opened, and nobody else's.
-    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::ffi::CString;
 
     fn sh(script: &str, input: &[u8], time: Duration) -> Option<Finished> {
-        let mut command = Command::new("sh");
-        command.args(["-c", script]);
-        execute(command, input, Instant::now() + time, None, &mut io::sink()).unwrap()
+        let program = Program {
+            path: c"/bin/sh".into(),
+            arguments: vec![c"sh".into(), c"-c".into(), CString::new(script).unwrap()],
+            environment: vec![c"PATH=/usr/bin:/bin".into()],
+        };
+        execute(&program, input, Instant::now() + time, None, &mut io::sink()).unwrap()
     }
 
     const LONG: Duration = Duration::from_secs(20);
