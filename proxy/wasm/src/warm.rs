@@ -8,7 +8,7 @@
 use std::hint::black_box;
 
 /// What furnishing a room takes from the heap. Less than what the C library would give back when it is freed.
-const HEAP: usize = 64 << 10;
+const HEAP: usize = 40 << 10;
 
 const PAGE: usize = 4096;
 
