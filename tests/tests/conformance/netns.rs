@@ -53,7 +53,7 @@ fn c26_and_d01_del_of_what_we_never_made_touches_nothing_on_the_host() {
     node.ip("link add eth0 type bridge");
     for plugin in [bridge(), ptp("10.8.0"), json!({ "type": "loopback" })] {
         assert_eq!(error(&lab.call(&call("DEL", "c", &own, &wrapping("1.0.0", &plugin)))), (8, OWN.into()));
-        assert_eq!(node.links(), ["eth0"]);
+        assert_eq!((node.links(), lab.journals()), (vec!["eth0".to_owned()], 0));
     }
 }
 

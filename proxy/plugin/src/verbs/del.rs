@@ -20,6 +20,7 @@ pub(crate) fn del(call: &Call<'_>) -> Standing {
         Found::Undone => return Ok(None),
     };
     if story.is_none() && call.is_our_namespace() {
+        journal.map_or(Ok(()), Journal::remove)?;
         return Err(Error::OurNamespace);
     }
     let finished = story.as_ref().is_some_and(|story| story.finished.is_some());
