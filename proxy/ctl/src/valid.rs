@@ -7,12 +7,11 @@ use serde_json::Value;
 use std::collections::HashMap;
 use std::fs;
 use std::path::{Path, PathBuf};
+use wasmhook_cni::{Attachment, VALID_ATTACHMENTS};
 use wasmhook_store::Key;
 
 /// Where libcni keeps its cache when nobody says otherwise.
 const LIBCNI_RESULTS: &str = "/var/lib/cni/results";
-/// The keys under which GC gets its list: the specification's, and the one that drafts of it had.
-const LISTS: [&str; 2] = ["cni.dev/valid-attachments", "cni.dev/attachments"];
 
 /// Whom `gc` asks. At most one.
 #[derive(Args)]
@@ -42,13 +41,6 @@ pub(crate) struct Valid {
 struct Named {
     network: Option<String>,
     ifname: Option<String>,
-}
-
-#[derive(Deserialize)]
-struct Listed {
-    #[serde(rename = "containerID")]
-    container_id: String,
-    ifname: String,
 }
 
 /// <https://github.com/containernetworking/cni/blob/main/libcni/api.go>, `cachedInfo`
@@ -100,15 +92,18 @@ fn listed(file: &Path) -> Result<Valid, Failure> {
         serde_json::from_slice(&crate::read(file)?).map_err(|error| wrong(format!("not JSON: {error}")))?;
     let list = match &document {
         Value::Array(_) => Some(&document),
-        document => LISTS.iter().find_map(|key| document.get(key)).filter(|list| !list.is_null()),
+        document => VALID_ATTACHMENTS.iter().find_map(|key| document.get(key)).filter(|list| !list.is_null()),
     };
     let list = list.ok_or_else(|| {
         let form = r#"[{"containerID": "…", "ifname": "eth0"}]"#;
-        wrong(format!("no list of valid attachments: write {form}, or the same as {:?}", LISTS[0]))
+        wrong(format!(
+            "no list of valid attachments: write {form}, or the same as {:?}",
+            VALID_ATTACHMENTS[0]
+        ))
     })?;
-    let list = Vec::<Listed>::deserialize(list).map_err(|error| wrong(error.to_string()))?;
+    let list = Vec::<Attachment>::deserialize(list).map_err(|error| wrong(error.to_string()))?;
     let mut valid = Valid::default();
-    for Listed { container_id, ifname } in list {
+    for Attachment { container_id, ifname } in list {
         valid.add(container_id, Named { network: None, ifname: Some(ifname) });
     }
     Ok(valid)

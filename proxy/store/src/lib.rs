@@ -10,6 +10,7 @@ mod compiled;
 mod digest;
 mod error;
 mod journal;
+mod namespace;
 pub mod trust;
 mod versions;
 
@@ -17,7 +18,6 @@ pub use bypass::Bypass;
 pub use compiled::{CompileLock, Compiled, Lookup};
 pub use digest::Digest;
 pub use error::StoreError;
-pub use journal::{
-    Access, Begin, Busy, Journal, Journals, Key, Namespace, Record, Started, Step, Story, boot_id,
-};
+pub use journal::{Access, Begin, Busy, Journal, Journals, Key, Record, Started, Step, Story, boot_id};
+pub use namespace::Namespace;
 pub use versions::Versions;

@@ -4,10 +4,10 @@
 //! conversion of its host calls into messages. Not for what a host call *does*: every message goes through one
 //! [`Door`], and what stands behind it is somebody else's business. No file is looked up here and no policy is made.
 //!
-//! In the order of a call: a [`Guest`] gets a child of its own (`child`, behind a `filter`), the room is furnished (`room`), the
-//! guest's imports are linked to the door (`link`), values become JSON and back (`convert`), messages cross the socket
-//! (`frame`), and timers and a limiter watch (`alarm`, `limits`). `pool` lends memory from guest to guest. `engine` holds the settings that compiler and
-//! runner must share; `compile` exists in `wasmhookctl` alone.
+//! In the order of a call: a [`Guest`] gets a child of its own (`child`, behind a `filter`), the room is furnished
+//! (`room`), the guest's imports are linked to the door (`link`), values become JSON and back (`convert`), messages cross
+//! the socket (`frame`), and a timer and a limiter watch (`alarm`, `limits`). `pool` lends memory from guest to guest.
+//! `engine` holds the settings that compiler and runner must share; `compile` exists in `wasmhookctl` alone.
 
 mod alarm;
 mod child;

@@ -3,21 +3,10 @@ use crate::call::Call;
 use crate::error::Error;
 use crate::pipeline::Standing;
 use crate::undo::{idle, undo};
-use serde::Deserialize;
 use std::collections::HashSet;
 use std::time::{SystemTime, UNIX_EPOCH};
-use wasmhook_cni::{self as cni, code};
+use wasmhook_cni::{self as cni, Attachment, VALID_ATTACHMENTS, code};
 use wasmhook_store::Journal;
-
-/// The keys that hold what is to stay: the specification's, and the one that drafts of it had.
-const KEYS: [&str; 2] = ["cni.dev/valid-attachments", "cni.dev/attachments"];
-
-#[derive(Deserialize)]
-struct Attachment {
-    #[serde(rename = "containerID")]
-    container_id: String,
-    ifname: String,
-}
 
 /// GC: what belongs to no attachment any more is taken away. Goes on after errors, and tells all of them.
 pub(crate) fn gc(call: &Call<'_>) -> Standing {
@@ -32,19 +21,19 @@ pub(crate) fn gc(call: &Call<'_>) -> Standing {
 }
 
 /// `None`: there is no list, which means nothing is known to be invalid.
-fn valid(call: &Call<'_>) -> Result<Option<HashSet<(String, String)>>, Error> {
-    for key in KEYS {
+fn valid(call: &Call<'_>) -> Result<Option<HashSet<Attachment>>, Error> {
+    for key in VALID_ATTACHMENTS {
         let list: Option<Vec<Attachment>> = call.config.read(key).map_err(|error| {
             cni::Error::new(code::DECODING, format!("error unmarshall network config: {error}"))
         })?;
         if let Some(list) = list {
-            return Ok(Some(list.into_iter().map(|it| (it.container_id, it.ifname)).collect()));
+            return Ok(Some(list.into_iter().collect()));
         }
     }
     Ok(None)
 }
 
-fn collect(call: &Call<'_>, valid: &HashSet<(String, String)>, errors: &mut Vec<Error>) {
+fn collect(call: &Call<'_>, valid: &HashSet<Attachment>, errors: &mut Vec<Error>) {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     let journals = match idle(&call.journals) {
         Ok(journals) => journals,
@@ -62,11 +51,11 @@ fn collect(call: &Call<'_>, valid: &HashSet<(String, String)>, errors: &mut Vec<
     }
 }
 
-fn is_stale(call: &Call<'_>, journal: &Journal, valid: &HashSet<(String, String)>, now: u128) -> bool {
+fn is_stale(call: &Call<'_>, journal: &Journal, valid: &HashSet<Attachment>, now: u128) -> bool {
     // An ADD that has not begun: somebody makes it, or died before.
     let Some(begin) = &journal.story().begin else { return false };
     let key = &begin.key;
-    let named = (key.container_id.clone(), key.ifname.clone());
+    let named = Attachment { container_id: key.container_id.clone(), ifname: key.ifname.clone() };
     if key.network != call.network || valid.contains(&named) || u128::from(begin.began) >= now {
         return false;
     }
