@@ -6,7 +6,7 @@ HOST := $(shell rustc -vV | sed -n 's/^host: //p')
 # Static and not relocated: nothing to link or relocate when a runtime starts us.
 STATIC := RUSTFLAGS="-C target-feature=+crt-static -C relocation-model=static" cargo build --quiet --locked --target $(HOST)
 OUT := target/$(HOST)
-PACKAGES := containernetworking-plugins iproute2 iptables iputils-ping jq
+PACKAGES := containernetworking-plugins e2fsprogs iproute2 iptables iputils-ping jq
 TOOLS := target/tools
 NEXTEST := $(shell cargo nextest --version >/dev/null 2>&1 && echo nextest run || echo test)
 

@@ -139,7 +139,13 @@ impl Lab {
     /// A node with every example hook installed, and this `isolation`.
     #[must_use]
     pub fn new(isolation: &str) -> Self {
-        let lab = Self { directory: tempfile::tempdir().expect("a temporary directory") };
+        Self::on(&std::env::temp_dir(), isolation)
+    }
+
+    /// The same on this disk.
+    #[must_use]
+    pub fn on(disk: &Path, isolation: &str) -> Self {
+        let lab = Self { directory: tempfile::tempdir_in(disk).expect("a temporary directory") };
         fs::create_dir(lab.modules()).expect("modules directory");
         for hook in ["deny", "fault", "identity", "mtu"] {
             lab.install(hook, &fs::read(dist(&format!("hooks/{hook}.wasm"))).expect("hook"));

@@ -69,7 +69,8 @@ impl Subject<'_> {
 
 #[test]
 fn a_hundred_adds_and_dels_at_once_all_succeed_and_leave_nothing() {
-    let (node, lab) = (Node::enter(), Lab::new("module"));
+    let node = Node::enter();
+    let lab = Lab::on(&node.disk(), "module");
     assert_eq!(lab.ctl(&["compile", "identity"]).code, Some(0));
     let containers: Vec<_> = (0..CONTAINERS).map(|number| format!("s{number}")).collect();
     for container in &containers {

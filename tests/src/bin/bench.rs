@@ -81,7 +81,8 @@ fn main() {
     for program in ["wasmhook", "floor"] {
         renew(&dist(program)).expect("dist/");
     }
-    let (none, child) = (Lab::new("none"), Lab::new("module"));
+    let disk = machine.disk();
+    let (none, child) = (Lab::on(&disk, "none"), Lab::on(&disk, "module"));
     let mut subjects = subjects(&none, &child);
     // Two runs, as nothing of the one is held against anything of the other, and more programs make colder caches.
     let wrapped = subjects.len();
