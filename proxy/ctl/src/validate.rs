@@ -204,7 +204,7 @@ impl Check<'_> {
                 Some(interface) if interface.free => {}
                 Some(interface) => {
                     used.push(interface.name);
-                    if !hook.grants.iter().any(|it| it == interface.name) {
+                    if !hook.grants.iter().any(|it| it.interface() == interface.name) {
                         let message =
                             format!("the module imports `{}`: add grant {:?}", import.name, interface.name);
                         self.error(&format!("{at}.grants"), message);
@@ -212,10 +212,10 @@ impl Check<'_> {
                 }
             }
         }
-        for grant in hook.grants.iter().filter(|it| !used.contains(&it.as_str())) {
+        for grant in hook.grants.iter().filter(|it| !used.contains(&it.interface())) {
             self.warning(
                 &format!("{at}.grants"),
-                format!("{grant:?} is granted and not imported; take it out"),
+                format!("\"{grant}\" is granted and not imported; take it out"),
             );
         }
     }

@@ -1,12 +1,12 @@
 use serde_json::{Value, json};
-use wasmhook_host::{Failure, Visit, interface};
+use wasmhook_host::{Failure, Grant, Visit, interface};
 use wasmhook_wasm::{Admission, Door};
 
 /// What a hook with these grants may import, judged before it runs and again at each call.
-pub(crate) fn admits(grants: &[String], name: &str, function: &str) -> Admission {
+pub(crate) fn admits(grants: &[Grant], name: &str, function: &str) -> Admission {
     match interface(name) {
         Some(interface) if interface.has(function) => {
-            let granted = interface.free || grants.iter().any(|grant| grant == name);
+            let granted = interface.free || grants.iter().any(|grant| grant.interface() == name);
             if granted { Admission::Granted } else { Admission::NeedsGrant }
         }
         _ => Admission::Unknown,
@@ -17,12 +17,12 @@ pub(crate) fn admits(grants: &[String], name: &str, function: &str) -> Admission
 /// call is performed.
 #[derive(Debug)]
 pub(crate) struct HostDoor {
-    grants: Vec<String>,
+    grants: Vec<Grant>,
     visit: Visit,
 }
 
 impl HostDoor {
-    pub(crate) fn new(grants: &[String], visit: Visit) -> Self {
+    pub(crate) fn new(grants: &[Grant], visit: Visit) -> Self {
         Self { grants: grants.to_vec(), visit }
     }
 
@@ -44,6 +44,12 @@ impl HostDoor {
             }
         }
         let interface = interface(name).ok_or_else(|| Failure::new("unknown", name))?;
+        if let Some(scope) = interface.scope_of(&input)
+            && !self.grants.iter().any(|grant| grant.interface() == name && grant.reaches(scope))
+        {
+            let needs = format!("`{operation}` needs the grant `{name}:{scope}`");
+            return Err(Failure::new("denied", needs));
+        }
         interface.call(function, &mut self.visit, input)
     }
 }
@@ -63,7 +69,7 @@ mod tests {
     use std::time::{Duration, Instant};
 
     fn door(grants: &[&str]) -> HostDoor {
-        let grants: Vec<_> = grants.iter().map(|&grant| grant.to_owned()).collect();
+        let grants: Vec<_> = grants.iter().map(|grant| Grant::parse(grant).unwrap()).collect();
         let visit = Visit {
             hook: "h".into(),
             phase: "pre",

@@ -8,6 +8,7 @@ use std::borrow::Cow;
 use std::path::PathBuf;
 use std::time::Duration;
 use wasmhook_cni::{Object, PluginConfig, Verb};
+use wasmhook_host::Grant;
 use wasmhook_store::Digest;
 use wasmhook_wasm::Limits;
 
@@ -80,8 +81,8 @@ pub struct HookSpec {
     pub pin: Option<Digest>,
     /// Handed to the hook as it is: JSON.
     pub config: Box<RawValue>,
-    /// Interfaces of the host that it may use.
-    pub grants: Vec<String>,
+    /// What of the host it may use.
+    pub grants: Vec<Grant>,
     /// What ends it.
     pub limits: Limits,
     /// What its failing means.
@@ -172,20 +173,22 @@ impl Entry {
         (entry, problems)
     }
 
-    /// What the conflist asks for and the node does not allow, is not granted.
+    /// Of what the conflist asks for, what the node allows is granted.
     pub fn judge_grants(&mut self, settings: &Settings, problems: &mut Problems) {
         for hook in &mut self.hooks {
-            let (name, at) = (&hook.name, &hook.at);
-            hook.grants.retain(|grant| {
-                let allowed = settings.allows(name, grant);
-                if !allowed {
+            let mut granted = Vec::new();
+            for grant in &hook.grants {
+                let allowed = settings.allowed(&hook.name, grant);
+                if allowed.is_empty() {
                     let refused = format!(
-                        "{grant:?}: this node does not allow it to `{name}` (`grants` in its settings)"
+                        "\"{grant}\": this node does not allow it to `{}` (`grants` in its settings)",
+                        hook.name
                     );
-                    problems.add(format!("{at}.grants"), refused);
+                    problems.add(format!("{}.grants", hook.at), refused);
                 }
-                allowed
-            });
+                granted.extend(allowed);
+            }
+            hook.grants = granted;
         }
     }
 
@@ -347,14 +350,13 @@ impl ModuleRef {
     }
 }
 
-fn read_grants(hook: &Object, at: &str, problems: &mut Problems) -> Vec<String> {
-    let grants: Vec<String> = problems.read(hook, at, "grants").unwrap_or_default();
-    let known =
-        || wasmhook_host::INTERFACES.iter().filter(|it| !it.free).map(|it| it.name).collect::<Vec<_>>();
-    for (index, grant) in grants.iter().enumerate() {
-        if wasmhook_host::interface(grant).is_none() {
-            let remedy = format!("{grant:?}: no such grant; there are: {}", known().join(", "));
-            problems.add(format!("{at}.grants[{index}]"), remedy);
+fn read_grants(hook: &Object, at: &str, problems: &mut Problems) -> Vec<Grant> {
+    let texts: Vec<String> = problems.read(hook, at, "grants").unwrap_or_default();
+    let mut grants = Vec::new();
+    for (index, text) in texts.iter().enumerate() {
+        match Grant::parse(text) {
+            Ok(grant) => grants.push(grant),
+            Err(wrong) => problems.add(format!("{at}.grants[{index}]"), wrong),
         }
     }
     grants

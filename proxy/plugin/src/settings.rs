@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use std::{fs, io};
+use wasmhook_host::Grant;
 use wasmhook_wasm::{Isolation, Limits};
 
 /// Where the settings are when `WASMHOOK_CONFIG` says nothing else.
@@ -35,7 +36,8 @@ pub struct Settings {
     pub budgets: Budgets,
     /// The grants that a module may have at most, by its name; `"*"` for those that are not named. Empty: whatever a
     /// conflist asks for.
-    pub grants: BTreeMap<String, Vec<String>>,
+    #[serde(deserialize_with = "grants")]
+    pub grants: BTreeMap<String, Vec<Grant>>,
 }
 
 /// What ends a hook, where the conflist says nothing else, and the most that it may say.
@@ -105,6 +107,15 @@ impl Default for Budgets {
         let seconds = Duration::from_secs;
         Self { call: seconds(60), delegate: seconds(30), reserve: seconds(15) }
     }
+}
+
+fn grants<'de, D: Deserializer<'de>>(from: D) -> Result<BTreeMap<String, Vec<Grant>>, D::Error> {
+    let texts = BTreeMap::<String, Vec<String>>::deserialize(from)?;
+    let read = |(module, texts): (String, Vec<String>)| {
+        let grants = texts.iter().map(|text| Grant::parse(text)).collect::<Result<_, _>>();
+        grants.map_err(|wrong| format!("`grants.{module}`: {wrong}")).map(|grants| (module, grants))
+    };
+    texts.into_iter().map(read).collect::<Result<_, _>>().map_err(serde::de::Error::custom)
 }
 
 fn a_duration<'de, D: Deserializer<'de>>(from: D) -> Result<Duration, D::Error> {
@@ -197,24 +208,17 @@ impl Settings {
         if settings.budgets.reserve >= settings.budgets.call {
             return Err("`budgets.reserve`: all of `budgets.call`, so nothing would ever run".to_owned());
         }
-        settings.judge_grants()?;
         Ok(settings)
     }
 
-    fn judge_grants(&self) -> Result<(), String> {
-        for (module, grants) in &self.grants {
-            if let Some(grant) = grants.iter().find(|grant| wasmhook_host::interface(grant).is_none()) {
-                return Err(format!("`grants.{module}`: {grant:?}: no such grant"));
-            }
-        }
-        Ok(())
-    }
-
-    /// May this module have this grant on this node?
+    /// What of this grant a module may have on this node: all of it, parts, nothing.
     #[must_use]
-    pub fn allows(&self, module: &str, grant: &str) -> bool {
+    pub fn allowed(&self, module: &str, grant: &Grant) -> Vec<Grant> {
+        if self.grants.is_empty() {
+            return vec![grant.clone()];
+        }
         let listed = self.grants.get(module).or_else(|| self.grants.get("*"));
-        self.grants.is_empty() || listed.is_some_and(|grants| grants.iter().any(|it| it == grant))
+        listed.into_iter().flatten().filter_map(|allowed| grant.both(allowed)).collect()
     }
 }
 
@@ -273,10 +277,13 @@ mod tests {
 
     #[test]
     fn a_node_allows_what_it_lists() {
-        assert!(Settings::default().allows("any", "clock"));
+        let allows = |settings: &Settings, module: &str, grant: &str| {
+            !settings.allowed(module, &Grant::parse(grant).unwrap()).is_empty()
+        };
+        assert!(allows(&Settings::default(), "any", "clock"));
         let listed = Settings::parse("[grants]\n\"*\" = [\"carry\"]\nfault = [\"clock\"]").unwrap();
-        assert!(listed.allows("mtu", "carry") && !listed.allows("mtu", "clock"));
-        assert!(listed.allows("fault", "clock") && !listed.allows("fault", "carry"));
+        assert!(allows(&listed, "mtu", "carry") && !allows(&listed, "mtu", "clock"));
+        assert!(allows(&listed, "fault", "clock") && !allows(&listed, "fault", "carry"));
     }
 
     #[test]
