@@ -1,13 +1,14 @@
 //! The node's settings: `/etc/wasmhook/config.toml`, or what `WASMHOOK_CONFIG` names. Without a file, the defaults.
 
-use crate::units::{LARGEST, LONGEST, bytes, duration};
+use crate::limits::LimitSettings;
+use crate::units::duration;
 use serde::{Deserialize, Deserializer};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use std::{fs, io};
 use wasmhook_host::Grant;
-use wasmhook_wasm::{Isolation, Limits};
+use wasmhook_wasm::Isolation;
 
 /// Where the settings are when `WASMHOOK_CONFIG` says nothing else.
 pub const DEFAULT_PATH: &str = "/etc/wasmhook/config.toml";
@@ -40,53 +41,6 @@ pub struct Settings {
     pub grants: BTreeMap<String, Vec<Grant>>,
 }
 
-/// What ends a hook, where the conflist says nothing else, and the most that it may say.
-#[derive(Clone, Debug, Default, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct LimitSettings {
-    #[serde(deserialize_with = "optional_duration")]
-    cpu: Option<Duration>,
-    #[serde(deserialize_with = "optional_duration")]
-    wall: Option<Duration>,
-    #[serde(deserialize_with = "optional_bytes")]
-    memory: Option<u64>,
-    max: MaxLimits,
-}
-
-#[derive(Clone, Debug, Default, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-struct MaxLimits {
-    #[serde(deserialize_with = "optional_duration")]
-    cpu: Option<Duration>,
-    #[serde(deserialize_with = "optional_duration")]
-    wall: Option<Duration>,
-    #[serde(deserialize_with = "optional_bytes")]
-    memory: Option<u64>,
-}
-
-impl LimitSettings {
-    /// The most that a conflist may say.
-    #[must_use]
-    pub fn max(&self) -> Limits {
-        Limits {
-            cpu: self.max.cpu.unwrap_or(LONGEST),
-            wall: self.max.wall.unwrap_or(LONGEST),
-            memory: self.max.memory.unwrap_or(LARGEST),
-        }
-    }
-
-    /// What holds where the conflist says nothing.
-    #[must_use]
-    pub fn usual(&self) -> Limits {
-        let (default, max) = (Limits::default(), self.max());
-        Limits {
-            cpu: self.cpu.unwrap_or(default.cpu).min(max.cpu),
-            wall: self.wall.unwrap_or(default.wall).min(max.wall),
-            memory: self.memory.unwrap_or(default.memory).min(max.memory),
-        }
-    }
-}
-
 /// How long a call may take.
 #[derive(Clone, Copy, Debug, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -94,6 +48,9 @@ pub struct Budgets {
     /// The whole call.
     #[serde(deserialize_with = "a_duration")]
     pub call: Duration,
+    /// All hooks of the call together.
+    #[serde(deserialize_with = "a_duration")]
+    pub hooks: Duration,
     /// One run of one delegate.
     #[serde(deserialize_with = "a_duration")]
     pub delegate: Duration,
@@ -105,7 +62,7 @@ pub struct Budgets {
 impl Default for Budgets {
     fn default() -> Self {
         let seconds = Duration::from_secs;
-        Self { call: seconds(60), delegate: seconds(30), reserve: seconds(15) }
+        Self { call: seconds(60), hooks: seconds(30), delegate: seconds(30), reserve: seconds(15) }
     }
 }
 
@@ -122,20 +79,14 @@ fn a_duration<'de, D: Deserializer<'de>>(from: D) -> Result<Duration, D::Error> 
     duration(&String::deserialize(from)?).map_err(serde::de::Error::custom)
 }
 
-fn optional_duration<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Duration>, D::Error> {
-    a_duration(from).map(Some)
-}
-
-fn optional_bytes<'de, D: Deserializer<'de>>(from: D) -> Result<Option<u64>, D::Error> {
-    bytes(&String::deserialize(from)?).map(Some).map_err(serde::de::Error::custom)
-}
-
 /// The values of `isolation`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Room {
-    /// A child process for each visit of each hook.
+    /// A child process for each hook and plugin call.
     Module,
+    /// One child process for all hooks of a call.
+    Call,
     /// This process.
     None,
 }
@@ -225,7 +176,7 @@ impl Settings {
 impl From<Room> for Isolation {
     fn from(room: Room) -> Self {
         match room {
-            Room::Module => Self::Module,
+            Room::Module | Room::Call => Self::Child,
             Room::None => Self::None,
         }
     }
@@ -240,7 +191,7 @@ mod tests {
         let wrong = |text| Settings::parse(text).unwrap_err();
         assert!(wrong("modles = []").contains("unknown field `modles`"), "{}", wrong("modles = []"));
         assert!(wrong("compiled = \"here\"").contains("`compiled` = \"here\": write an absolute path"));
-        assert!(wrong("isolation = \"call\"").contains("expected `module` or `none`"));
+        assert!(wrong("isolation = \"all\"").contains("expected one of `module`, `call`, `none`"));
         assert!(wrong("[budgets]\ncall = \"soon\"").contains("write a time such as"));
         assert!(wrong("[budgets]\ncall = \"10s\"").contains("`budgets.reserve`"));
         assert!(wrong("[grants]\n\"*\" = [\"lnk\"]").contains("`grants.*`: \"lnk\": no such grant"));
@@ -256,7 +207,7 @@ mod tests {
             format!("{:?}", Settings::default().normal())
         );
         let keys = shown.lines().filter(|line| line.contains(" = ") && !line.starts_with("# W")).count();
-        assert_eq!(keys, 16, "a key is missing, or one too many is shown");
+        assert_eq!(keys, 37, "a key is missing, or one too many is shown");
     }
 
     impl Settings {
