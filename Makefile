@@ -12,7 +12,7 @@ NEXTEST := $(shell cargo nextest --version >/dev/null 2>&1 && echo nextest run |
 
 .PHONY: help
 help: ## Show this
-	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: build
 build: ## dist/wasmhook (the plugin) and dist/wasmhookctl
@@ -28,6 +28,10 @@ build: ## dist/wasmhook (the plugin) and dist/wasmhookctl
 hooks: ## dist/hooks/*.wasm, every example
 	@examples-wasm/build.sh $(CURDIR)/dist/hooks
 
+.PHONY: guests
+guests: ## dist/hooks/annotate-*.wasm: the same hook in C, Go and JavaScript (installs their compilers into target/)
+	@examples-wasm/build-languages.sh $(CURDIR)/dist/hooks
+
 .PHONY: packages
 packages:
 	@missing=; for package in $(PACKAGES); do dpkg -s $$package >/dev/null 2>&1 || missing="$$missing $$package"; done; \
@@ -42,7 +46,7 @@ demo: packages build hooks ## Containers get their network through hooks, in pri
 	@docs/demo/demo.sh
 
 .PHONY: test
-test: packages build hooks ## Unit, documentation and end-to-end tests (root: they make network namespaces)
+test: packages build hooks guests ## Unit, documentation and end-to-end tests (root: they make network namespaces)
 	@[ "$$(id -u)" = 0 ] || { echo "the end-to-end tests make network namespaces: run them as root" >&2; exit 1; }
 	cargo $(NEXTEST) --locked --workspace
 	cargo test --quiet --locked --doc --workspace

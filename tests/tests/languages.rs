@@ -13,6 +13,21 @@ fn rust() {
     every_case_with(&Guest::new("annotate").keeping_digits());
 }
 
+#[test]
+fn c() {
+    every_case_with(&Guest::new("annotate-c").keeping_digits());
+}
+
+#[test]
+fn go() {
+    every_case_with(&Guest::new("annotate-go").keeping_digits());
+}
+
+#[test]
+fn javascript() {
+    every_case_with(&Guest::new("annotate-js"));
+}
+
 struct Guest {
     module: &'static str,
     lab: Lab,
