@@ -32,6 +32,11 @@ hooks: ## dist/hooks/*.wasm, every example
 guests: ## dist/hooks/annotate-*.wasm: the same hook in C, Go and JavaScript (installs their compilers into target/)
 	@examples-wasm/build-languages.sh $(CURDIR)/dist/hooks
 
+.PHONY: guests-all
+guests-all: packages build hooks ## The same in Python and AssemblyScript too, and the tests of all
+	@examples-wasm/build-languages.sh $(CURDIR)/dist/hooks all
+	cargo $(NEXTEST) --locked -p wasmhook-tests --features all-languages --test languages
+
 .PHONY: packages
 packages:
 	@missing=; for package in $(PACKAGES); do dpkg -s $$package >/dev/null 2>&1 || missing="$$missing $$package"; done; \
@@ -60,7 +65,7 @@ e2e: packages build hooks ## The plugin under real runtimes: libcni, containerd 
 lint: ## Format and clippy, with warnings denied
 	cargo fmt --all --check
 	cd examples-wasm && cargo fmt --all --check
-	cargo clippy --quiet --locked --workspace --all-targets -- -D warnings
+	cargo clippy --quiet --locked --workspace --all-targets --features wasmhook-tests/all-languages -- -D warnings
 	cd examples-wasm && cargo clippy --quiet --locked --all-targets -- -D warnings
 
 .PHONY: deny

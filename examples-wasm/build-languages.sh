@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Builds the hook `annotate` in other languages than Rust: build-languages.sh OUTPUT-DIRECTORY [LANGUAGE…]
 #
-# LANGUAGE is c, go or js; all of them when none is given. Compilers come from the
+# LANGUAGE is c, go, js (these three when none is given), python, assemblyscript, or all. Compilers come from the
 # registries of Python and npm and are put, one folder per version, into target/tools of the checkout: nothing else on
 # the machine is touched. Says nothing when all is well; builds only what is older than its sources.
 set -euo pipefail
@@ -84,8 +84,31 @@ build_js() {
     install -m 0644 "$logs/module" "$out/annotate-js.wasm"
 }
 
+build_python() {
+    stale "$out/annotate-python.wasm" "$sources/python" "$root/sdk/wit" || return 0
+    local componentize
+    componentize=$(wheel componentize-py 0.25.1)
+    # Compiled Python is written beside its source.
+    cp -r "$sources/python" "$logs/python"
+    quiet env PYTHONPATH="$componentize" python3 "$componentize/bin/componentize-py" -d "$root/sdk/wit" -w pure \
+        componentize --stub-wasi -p "$logs/python" annotate -o "$logs/module"
+    install -m 0644 "$logs/module" "$out/annotate-python.wasm"
+}
+
+build_assemblyscript() {
+    stale "$out/annotate-assemblyscript.wasm" "$sources/assemblyscript" || return 0
+    local as
+    as=$(npm_packages assemblyscript@0.28.20 @assemblyscript/wasi-shim@0.1.0 json-as@1.6.0)
+    # The smallest of json-as's readers: a hook reads a few kilobytes.
+    quiet env -C "$as" JSON_MODE=NAIVE node_modules/.bin/asc "$sources/assemblyscript/annotate.ts" -Oz \
+        --config node_modules/@assemblyscript/wasi-shim/asconfig.json --transform json-as/transform --path "$as/node_modules" \
+        --runtime minimal -o "$logs/module"
+    install -m 0644 "$logs/module" "$out/annotate-assemblyscript.wasm"
+}
+
 languages=("$@")
 [ $# -gt 0 ] || languages=(c go js)
+[ "$*" != all ] || languages=(c go js python assemblyscript)
 mkdir -p "$out" "$tools"
 for language in "${languages[@]}"; do
     declare -F "build_$language" >/dev/null || { echo "no such language: $language" >&2; exit 2; }

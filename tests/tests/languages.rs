@@ -28,6 +28,20 @@ fn javascript() {
     every_case_with(&Guest::new("annotate-js"));
 }
 
+/// Built and tested by `make guests-all`.
+#[cfg(feature = "all-languages")]
+#[test]
+fn python() {
+    every_case_with(&Guest::new("annotate-python"));
+}
+
+/// Built and tested by `make guests-all`.
+#[cfg(feature = "all-languages")]
+#[test]
+fn assemblyscript() {
+    every_case_with(&Guest::new("annotate-assemblyscript").keeping_digits());
+}
+
 struct Guest {
     module: &'static str,
     lab: Lab,
