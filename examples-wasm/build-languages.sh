@@ -70,7 +70,7 @@ build_go() {
     local -x GOPROXY=off GOTOOLCHAIN=local GOCACHE=$tools/go-cache
     quiet "$go/go/bin/go" -C "$root/sdk/go" test .
     quiet env GOOS=wasip1 GOARCH=wasm \
-        "$go/go/bin/go" -C "$sources/go" build -trimpath -ldflags='-s -w' -o "$logs/module" .
+        "$go/go/bin/go" -C "$sources/go" build -trimpath -buildvcs=false -ldflags='-s -w' -o "$logs/module" .
     install -m 0644 "$logs/module" "$out/annotate-go.wasm"
 }
 
