@@ -213,7 +213,7 @@ fn a_trap_and_a_stack_overflow() {
         "(call $deep (local.get 0))",
         GO_ON,
     );
-    each(&deep, &bad(), |error| is(error, 101, "call stack exhausted"));
+    each(&deep, &bad(), |error| is(error, 101, "stack limit of 512KiB reached (raise `limits.stack`)"));
 }
 
 #[test]

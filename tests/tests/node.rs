@@ -57,7 +57,7 @@ fn a_limit_above_the_nodes_is_refused() {
     let lab = node("[limits.max]\nmemory = \"8MiB\"\n");
     let config = chained(&json!({ "module": "identity", "limits": { "memory": "9MiB" } }));
     let error = lab.call(&Call::new("ADD", &config)).error();
-    assert!(error.code == 7 && error.msg.contains("more than this node allows"), "{error:?}");
+    assert!(error.code == 7 && error.msg.contains("9MiB: 8MiB at most on this node"), "{error:?}");
 }
 
 #[test]

@@ -9,6 +9,7 @@ use crate::problem::Problems;
 use crate::settings::Settings;
 use crate::verbs;
 use crate::visit::Guests;
+use crate::watchdog;
 use serde_json::{json, value::RawValue};
 use std::cell::RefCell;
 use std::ffi::OsString;
@@ -29,6 +30,8 @@ pub struct Caller<'a> {
     pub stdout: &'a mut dyn Write,
     /// The log.
     pub stderr: &'a mut dyn Write,
+    /// Does this process do nothing else, so that it may be ended when everything hangs?
+    pub alone: bool,
 }
 
 /// More than any configuration; what is longer is cut, and then no JSON.
@@ -47,6 +50,7 @@ pub fn run(caller: &mut Caller<'_>) -> u8 {
             (serde_json::to_string(&error).ok(), 1)
         }
     };
+    watchdog::call_off();
     let printed =
         document.map_or(Ok(()), |it| writeln!(caller.stdout, "{it}")).and_then(|()| caller.stdout.flush());
     if let Err(error) = printed {
@@ -88,12 +92,10 @@ fn answer(caller: &mut Caller<'_>) -> Result<Option<Object>, cni::Error> {
     };
     let version = version(environment.verb, &config)?;
     let settings = lookup("WASMHOOK_CONFIG").filter(|it| !it.is_empty());
-    serve(environment, &variables, config, version, settings.as_deref().map(Path::new), caller.stderr)
-        .map_err(cni::Error::from)
-        .map_err(|error| cni::Error {
-            cni_version: error.cni_version.or_else(|| Some(version.to_string())),
-            ..error
-        })
+    let settings = settings.as_deref().map(Path::new);
+    serve(environment, &variables, config, version, settings, caller).map_err(cni::Error::from).map_err(
+        |error| cni::Error { cni_version: error.cni_version.or_else(|| Some(version.to_string())), ..error },
+    )
 }
 
 /// A call whose envelope is in order.
@@ -103,7 +105,7 @@ fn serve(
     mut config: PluginConfig,
     version: SpecVersion,
     settings: Option<&Path>,
-    stderr: &mut dyn Write,
+    caller: &mut Caller<'_>,
 ) -> Result<Option<Object>, Error> {
     let verb = environment.verb;
     let started = Instant::now();
@@ -120,6 +122,9 @@ fn serve(
         Err(error) => return Err(error.into()),
     };
     start_log(&settings);
+    if caller.alone {
+        watchdog::watch(settings.budgets.call, version);
+    }
     let place = Place::of(&config);
     let (mut entry, mut problems) = Entry::read(&config, place, &settings.limits);
     entry.judge_grants(&settings, &mut problems);
@@ -130,8 +135,11 @@ fn serve(
     let prev_result: Option<Box<RawValue>> =
         config.remove("prevResult").filter(|prev_result| prev_result.get() != "null");
     let path = environment.path.clone();
-    let around =
-        Surroundings { variables, versions: Versions::new(&settings.state), stderr: RefCell::new(stderr) };
+    let around = Surroundings {
+        variables,
+        versions: Versions::new(&settings.state),
+        stderr: RefCell::new(caller.stderr),
+    };
     let call = Call {
         network: config.name(),
         environment,
@@ -235,6 +243,7 @@ mod tests {
             stdin,
             stdout: &mut stdout,
             stderr: &mut stderr,
+            alone: false,
         };
         let exit = run(&mut caller);
         (exit, String::from_utf8(stdout).unwrap(), String::from_utf8(stderr).unwrap())
@@ -322,6 +331,7 @@ mod tests {
             stdin: &mut Untouched,
             stdout: &mut Closed,
             stderr: &mut stderr,
+            alone: false,
         };
         assert_eq!(run(&mut caller), 1);
         assert!(String::from_utf8(stderr).unwrap().starts_with("wasmhook: stdout: "));

@@ -453,7 +453,7 @@ mod tests {
                 "`hooks[2].limits.wall`: \"0s\": nothing runs in no time",
                 "`hooks[2].limits.memory`: 1TiB: 4GiB at most",
                 "`hooks[2].limits.ram`: unknown key; known here: cpu, wall, memory, stack, instances, tables, tableElements, module, verdict, logLines, logBytes, hostCalls, hostBytes",
-                "`hooks[2].limits.hostCalls`: write a whole number",
+                "`hooks[2].limits.hostCalls`: \"many\": write a whole number",
                 "`hooks[2].onFailure.VERSION`: unknown key; known here: ADD, CHECK, DEL, GC, STATUS",
                 "`hooks[2].onFailure.ADD`: \"explode\": write \"fail\" or \"ignore\"",
             ]

@@ -6,7 +6,8 @@
 //! In the order of a call: `dispatch` reads the `settings` of the node, the `call` and its `entry` in the conflist, one of
 //! the `verbs` goes by these and by the journal (`recording`, `undo`), the `pipeline` runs hooks around one plugin. A
 //! hook's module is found by `modules`, `visit`ed in the guest's room, and asks for host calls at the `door`; a delegate
-//! is `delegate`d to in a process (`process`, `spawn`). `upkeep` is for cleaning up without a call.
+//! is `delegate`d to in a process (`process`, `spawn`). The `watchdog` ends a call that hangs. `upkeep` is for cleaning
+//! up without a call.
 
 mod call;
 mod delegate;
@@ -28,6 +29,7 @@ mod units;
 mod upkeep;
 mod verbs;
 mod visit;
+mod watchdog;
 
 pub use delegate::find_plugin;
 pub use error::{Culprit, Error, HookFailure, Why, code};

@@ -93,9 +93,18 @@ impl Limit {
             (Unit::Bytes, Written::Text(text)) => units::size(text),
             (Unit::Count, Written::Count(0)) => Err("0: nothing runs with none".into()),
             (Unit::Count, Written::Count(count)) => Ok(*count),
-            (Unit::Time, _) => Err("write a time such as \"500ms\", \"2s\" or \"1m\"".into()),
-            (Unit::Bytes, _) => Err("write a size such as \"64MiB\"".into()),
-            (Unit::Count, _) => Err("write a whole number".into()),
+            (unit, written) => {
+                let wanted = match unit {
+                    Unit::Time => "a time such as \"500ms\", \"2s\" or \"1m\"",
+                    Unit::Bytes => "a size such as \"64MiB\"",
+                    Unit::Count => "a whole number",
+                };
+                Err(match written {
+                    Written::Count(count) => format!("{count}: write {wanted}"),
+                    Written::Text(text) => format!("{text:?}: write {wanted}"),
+                    Written::Other(_) => format!("write {wanted}"),
+                })
+            }
         }
     }
 
@@ -207,8 +216,8 @@ mod tests {
         assert_eq!((settings.usual().memory, settings.usual().host_calls), (1 << 20, 5));
         let wrong = |text: &str| toml::from_str::<LimitSettings>(text).unwrap_err().to_string();
         assert!(wrong("cpuu = \"1s\"").contains("unknown limit `cpuu`; known here: cpu, wall, memory"));
-        assert!(wrong("[max]\ncpu = 3").contains("`max.cpu`: write a time such as"));
-        assert!(wrong("hostCalls = \"many\"").contains("`hostCalls`: write a whole number"));
+        assert!(wrong("[max]\ncpu = 3").contains("`max.cpu`: 3: write a time such as"));
+        assert!(wrong("hostCalls = \"many\"").contains("`hostCalls`: \"many\": write a whole number"));
         assert!(wrong("[most]\ncpu = \"1s\"").contains("unknown table `most`"));
         assert!(wrong("verdict = \"1GiB\"").contains("`verdict`: 1GiB: 3MiB at most"));
     }

@@ -25,6 +25,7 @@ extern "C" fn main(_count: libc::c_int, _arguments: *const *const libc::c_char) 
         stdin: &mut io::stdin().lock(),
         stdout: &mut io::stdout().lock(),
         stderr: &mut io::stderr(),
+        alone: true,
     };
     run(&mut caller).into()
 }

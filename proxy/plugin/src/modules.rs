@@ -281,7 +281,7 @@ fn outcome(mut compiler: Child, module: &Path, until: Instant) -> Option<Result<
 }
 
 fn changed(path: &Path) -> ModuleError {
-    ModuleError::Compile { path: path.into(), said: "changed while it was compiled: try again".into() }
+    ModuleError::Compile { path: path.into(), said: "what was compiled is not for this module and build: it changed meanwhile (try again), or `wasmhookctl` is of another version than `wasmhook` (install both)".into() }
 }
 
 fn still_compiling(path: &Path, started: Instant) -> ModuleError {

@@ -11,7 +11,7 @@ use wasmtime::{Engine, Store};
 const HANDLER: &str = "wasmhook:hook/handler@0.1.0";
 
 pub(crate) struct Guest<D: 'static> {
-    guest: InstancePre<Tenant<D>>,
+    ready: InstancePre<Tenant<D>>,
     pre: ComponentExportIndex,
     post: ComponentExportIndex,
     pub(crate) imports_wasi: bool,
@@ -54,9 +54,9 @@ impl<D: Door + 'static> Guest<D> {
         let function = |name| component.get_export_index(Some(&handler), name).ok_or(Fault::World);
         let (pre, post) = (function("pre")?, function("post")?);
         let (linker, imports_wasi) = link::link(engine, &component, admits)?;
-        let guest =
+        let ready =
             linker.instantiate_pre(&component).map_err(|error| Fault::Import(format!("{error:#}")))?;
-        Ok(Self { guest, pre, post, imports_wasi })
+        Ok(Self { ready, pre, post, imports_wasi })
     }
 
     /// Instantiating is the guest's code already: its start functions. Outer error: it trapped. Inner: it says itself
@@ -66,7 +66,7 @@ impl<D: Door + 'static> Guest<D> {
         store: &mut Store<Tenant<D>>,
         phase: &Phase,
     ) -> wasmtime::Result<Result<Verdict, Fault>> {
-        let instance: Instance = self.guest.instantiate(&mut *store)?;
+        let instance: Instance = self.ready.instantiate(&mut *store)?;
         Ok(ask!(self, store, instance, phase, call).map_err(Fault::Reported))
     }
 
@@ -76,7 +76,7 @@ impl<D: Door + 'static> Guest<D> {
         store: &mut Store<Tenant<D>>,
         phase: &Phase,
     ) -> wasmtime::Result<Result<Verdict, Fault>> {
-        let instance: Instance = self.guest.instantiate_async(&mut *store).await?;
+        let instance: Instance = self.ready.instantiate_async(&mut *store).await?;
         Ok(ask!(self, store, instance, phase, call_async.await).map_err(Fault::Reported))
     }
 }

@@ -19,6 +19,8 @@ mod component;
 mod convert;
 mod door;
 mod engine;
+#[cfg(feature = "escape")]
+mod escape;
 mod fault;
 mod filter;
 mod frame;
@@ -100,7 +102,7 @@ pub struct Rooms<D: 'static>(Place<D>);
 enum Place<D: 'static> {
     Child(child::Child),
     /// Never taken apart: the process ends with the call, and nobody gets the time back.
-    Here(ManuallyDrop<Vec<Box<room::Room<D>>>>),
+    Here(ManuallyDrop<Vec<room::Room<D>>>),
 }
 
 impl<D: Door + 'static> Rooms<D> {
@@ -113,7 +115,7 @@ impl<D: Door + 'static> Rooms<D> {
             Isolation::Child => Place::Child(child::Child::fork(arrivals)?),
             Isolation::None => {
                 let room = |it: &Arrival<'_>| room::Room::furnish(it.artifact, &it.limits, it.admits);
-                let rooms = arrivals.iter().map(|it| room(it).map(Box::new)).collect::<Result<_, _>>()?;
+                let rooms = arrivals.iter().map(room).collect::<Result<_, _>>()?;
                 Place::Here(ManuallyDrop::new(rooms))
             }
         }))

@@ -153,7 +153,7 @@ impl HostMonotonicClock for Clock {
     }
 }
 
-/// SplitMix64: good enough for hash tables, and no secret. Nothing in a hook should need one.
+/// `SplitMix64`: good enough for hash tables, and no secret. Nothing in a hook should need one.
 /// <https://prng.di.unimi.it/splitmix64.c>
 struct Seeded(u64);
 
