@@ -74,7 +74,7 @@ fn an_abort_in_the_engine_is_a_clean_error() {
     error("abort", "child ended by signal 6 before a verdict");
     // The engine's handler for its own faults asks for what the filter does not allow.
     error("segv", "child ended by signal 31 before a verdict");
-    error("panic", "child ended before a verdict");
+    error("panic", "child ended");
 }
 
 #[test]
@@ -136,7 +136,7 @@ fn nonsense_on_the_socket_is_a_hook_failure() {
     error("nonsense", "unusable message from the child");
     error("giant", "unusable message from the child: 4294967295 bytes, and 4194304 are allowed");
     error("deep", "unusable message from the child: recursion limit exceeded");
-    error("half", "unusable message from the child");
+    error("half", "wall-clock limit of 400ms reached");
     error("verdict", "verdict limit of 1MiB reached (raise `limits.verdict`)");
 }
 
