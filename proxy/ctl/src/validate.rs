@@ -163,9 +163,9 @@ impl Check<'_> {
     fn hook(&mut self, hook: &HookSpec, at: &str) {
         let modules = Modules::new(self.settings);
         let found = modules.path(&hook.module).map_err(|error| error.to_string());
-        let read = |path: PathBuf| match std::fs::read(&path) {
+        let read = |path: PathBuf| match compile::read(&path) {
             Ok(bytes) => Ok((path, bytes)),
-            Err(error) => Err(format!("{}: {error}", path.display())),
+            Err(error) => Err(error.to_string()),
         };
         let (path, bytes) = match found.and_then(read) {
             Ok(module) => module,
