@@ -12,7 +12,7 @@ NEXTEST := $(shell cargo nextest --version >/dev/null 2>&1 && echo nextest run |
 
 .PHONY: help
 help: ## Show this
-	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: build
 build: ## dist/wasmhook (the plugin) and dist/wasmhookctl
@@ -28,6 +28,15 @@ build: ## dist/wasmhook (the plugin) and dist/wasmhookctl
 hooks: ## dist/hooks/*.wasm, every example
 	@examples-wasm/build.sh $(CURDIR)/dist/hooks
 
+.PHONY: guests
+guests: ## dist/hooks/annotate-*.wasm: the same hook in C, Go and JavaScript (installs their compilers into target/)
+	@examples-wasm/build-languages.sh $(CURDIR)/dist/hooks
+
+.PHONY: guests-all
+guests-all: packages build hooks ## The same in Python and AssemblyScript too, and the tests of all
+	@examples-wasm/build-languages.sh $(CURDIR)/dist/hooks all
+	cargo $(NEXTEST) --locked -p wasmhook-tests --features all-languages --test languages
+
 .PHONY: packages
 packages:
 	@missing=; for package in $(PACKAGES); do dpkg -s $$package >/dev/null 2>&1 || missing="$$missing $$package"; done; \
@@ -42,7 +51,7 @@ demo: packages build hooks ## Containers get their network through hooks, in pri
 	@docs/demo/demo.sh
 
 .PHONY: test
-test: packages build hooks ## Unit, documentation and end-to-end tests (root: they make network namespaces)
+test: packages build hooks guests ## Unit, documentation and end-to-end tests (root: they make network namespaces)
 	@[ "$$(id -u)" = 0 ] || { echo "the end-to-end tests make network namespaces: run them as root" >&2; exit 1; }
 	cargo $(NEXTEST) --locked --workspace
 	cargo test --quiet --locked --doc --workspace
@@ -56,7 +65,7 @@ e2e: packages build hooks ## The plugin under real runtimes: libcni, containerd 
 lint: ## Format and clippy, with warnings denied
 	cargo fmt --all --check
 	cd examples-wasm && cargo fmt --all --check
-	cargo clippy --quiet --locked --workspace --all-targets -- -D warnings
+	cargo clippy --quiet --locked --workspace --all-targets --features wasmhook-tests/all-languages -- -D warnings
 	cd examples-wasm && cargo clippy --quiet --locked --all-targets -- -D warnings
 
 .PHONY: deny

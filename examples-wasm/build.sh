@@ -67,7 +67,7 @@ if [ ! -d "$sysroot/lib/rustlib/$target" ]; then
 fi
 cargo build -q --release --locked --target "$target"
 mkdir -p "$out"
-for manifest in */Cargo.toml; do
-    hook=$(dirname "$manifest")
+for manifest in */Cargo.toml */rust/Cargo.toml; do
+    hook=${manifest%%/*}
     install -m 0644 "target/$target/release/$hook.wasm" "$out/$hook.wasm"
 done

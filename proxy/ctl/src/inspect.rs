@@ -114,7 +114,9 @@ fn text(out: &mut dyn Write, report: &Report) -> std::io::Result<()> {
         row(out, label, "nothing")?;
     }
     let grants = match (report.grants_known, report.grants.is_empty()) {
-        (false, _) => "its imports do not tell: it calls host functions by name; grant what its author says".into(),
+        (false, _) => {
+            "its imports do not tell: it calls host functions by name; grant what its author says".into()
+        }
         (true, true) => "none".into(),
         (true, false) => format!("\"grants\": {:?}", report.grants),
     };

@@ -8,8 +8,9 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use wasmhook_cni::{Object, Verb};
 use wasmhook_plugin::entry::{Entry, HookSpec, Place};
-use wasmhook_plugin::settings::{Level, LimitSettings, Room, Settings};
-use wasmhook_plugin::{Guests, HookFailure, Seat, Visited, start_log};
+use wasmhook_plugin::limits::LimitSettings;
+use wasmhook_plugin::settings::{Level, Room, Settings};
+use wasmhook_plugin::{Asking, Guests, HookFailure, Seat, Visited, start_log};
 use wasmhook_store::{Compiled, Digest};
 use wasmhook_wasm::{CniError, Outcome, Phase, PostVerdict, PreVerdict, Request, Usage};
 
@@ -107,17 +108,21 @@ impl Try {
         let settings =
             Settings { isolation: Room::Module, log: Level::Debug.min(settings.log), ..settings.clone() };
         start_log(&settings);
-        let guests = Guests::new(&settings, 1);
+        let hooks = [hook];
+        let guests = Guests::new(&settings, &hooks);
         let artifact = artifact(&path, &bytes)?;
         let mut seat = Seat::default();
+        let mut ask = |phase: &Phase| {
+            guests.visit_with(&Asking { hooks: &hooks, index: 0, verb, phase }, &mut seat, &artifact)
+        };
         let before = request.config.clone();
         let mut request = request;
-        let pre = guests.visit_with(&hook, &mut seat, verb, &Phase::Pre(request.clone()), &artifact);
+        let pre = ask(&Phase::Pre(request.clone()));
         request.carry = pre.as_ref().ok().and_then(|it| it.carry.clone()).unwrap_or_default();
         let mut phases = vec![PhaseReport::new("pre", pre, &before, None)];
         if let Some(outcome) = outcome {
             let phase = Phase::Post(request, outcome.clone());
-            let post = guests.visit_with(&hook, &mut seat, verb, &phase, &artifact);
+            let post = ask(&phase);
             phases.push(PhaseReport::new("post", post, &before, Some(&outcome)));
         }
         let broken = phases.iter().any(|it| it.failure.is_some());

@@ -1,9 +1,15 @@
-use crate::{Failure, Interface, Visit, parameters};
+use crate::{Failure, Interface, Scopes, Visit, no_scope, parameters};
 use serde::Deserialize;
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-pub(crate) const INTERFACE: Interface = Interface { name: "carry", free: false, functions: &[("set", set)] };
+pub(crate) const INTERFACE: Interface = Interface {
+    name: "carry",
+    free: false,
+    scopes: Scopes::Whole,
+    scope_of: no_scope,
+    functions: &[("set", set)],
+};
 
 /// Enough for what one phase tells the next; more is state.
 const LONGEST: usize = 64 << 10;

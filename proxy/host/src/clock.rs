@@ -1,4 +1,4 @@
-use crate::{Failure, Interface, Visit, parameters};
+use crate::{Failure, Interface, Scopes, Visit, no_scope, parameters};
 use serde::Deserialize;
 use serde_json::Value;
 use std::time::{Duration, Instant, UNIX_EPOCH};
@@ -6,6 +6,8 @@ use std::time::{Duration, Instant, UNIX_EPOCH};
 pub(crate) const INTERFACE: Interface = Interface {
     name: "clock",
     free: false,
+    scopes: Scopes::Whole,
+    scope_of: no_scope,
     functions: &[("now-ns", now_ns), ("sleep-ms", sleep_ms), ("remaining-ms", remaining_ms)],
 };
 

@@ -9,9 +9,11 @@ mod carry;
 #[allow(clippy::unnecessary_wraps, reason = "one shape for all functions in the tables")]
 mod clock;
 mod failure;
+mod grant;
 mod log;
 
 pub use failure::Failure;
+pub use grant::{ANY, Grant, Scopes};
 
 use serde_json::Value;
 use std::time::Instant;
@@ -43,6 +45,10 @@ pub struct Interface {
     pub name: &'static str,
     /// May every hook use it?
     pub free: bool,
+    /// What a grant of it may be narrowed to.
+    pub scopes: Scopes,
+    /// Which of the scopes a call is about; `None` where there are none.
+    scope_of: fn(&Value) -> Option<&str>,
     functions: &'static [(&'static str, Function)],
 }
 
@@ -62,6 +68,12 @@ impl Interface {
         self.find(function).is_some()
     }
 
+    /// Which scope a call with this input is about.
+    #[must_use]
+    pub fn scope_of<'i>(&self, input: &'i Value) -> Option<&'i str> {
+        (self.scope_of)(input)
+    }
+
     /// Does what was asked.
     pub fn call(&self, function: &str, visit: &mut Visit, input: Value) -> Result<Value, Failure> {
         match self.find(function) {
@@ -73,6 +85,11 @@ impl Interface {
     fn find(&self, function: &str) -> Option<Function> {
         self.functions.iter().find(|(name, _)| *name == function).map(|(_, call)| *call)
     }
+}
+
+/// For interfaces that are granted whole.
+fn no_scope(_: &Value) -> Option<&str> {
+    None
 }
 
 /// Reads a function's parameters.

@@ -1,9 +1,15 @@
-use crate::{Failure, Interface, Visit, parameters};
+use crate::{Failure, Interface, Scopes, Visit, no_scope, parameters};
 use serde::Deserialize;
 use serde_json::Value;
 use std::fmt::Write as _;
 
-pub(crate) const INTERFACE: Interface = Interface { name: "log", free: true, functions: &[("write", write)] };
+pub(crate) const INTERFACE: Interface = Interface {
+    name: "log",
+    free: true,
+    scopes: Scopes::Whole,
+    scope_of: no_scope,
+    functions: &[("write", write)],
+};
 
 /// Longer messages are cut: a log is for reading.
 const LONGEST: usize = 4096;

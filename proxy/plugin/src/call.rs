@@ -98,7 +98,7 @@ pub(crate) struct Means<'a> {
 impl Means<'_> {
     /// For what can be undone: the reserve is left.
     pub(crate) fn delegate_until(&self) -> Instant {
-        let Budgets { call, delegate, reserve } = self.budgets;
+        let Budgets { call, delegate, reserve, .. } = self.budgets;
         (Instant::now() + delegate).min(self.started + call.saturating_sub(reserve))
     }
 

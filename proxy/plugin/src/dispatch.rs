@@ -140,7 +140,7 @@ fn serve(
         config,
         place,
         prev_result,
-        guests: Guests::new(&settings, entry.hooks.len()),
+        guests: Guests::new(&settings, &entry.hooks),
         entry,
         journals: Journals::new(&settings.state),
         means: Means { around, path: &path, started, budgets: settings.budgets },

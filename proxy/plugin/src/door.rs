@@ -1,12 +1,13 @@
+use crate::entry::HookSpec;
 use serde_json::{Value, json};
-use wasmhook_host::{Failure, Visit, interface};
-use wasmhook_wasm::{Admission, Door};
+use wasmhook_host::{Failure, Grant, Visit, interface};
+use wasmhook_wasm::{Admission, Door, Fault, Limits};
 
 /// What a hook with these grants may import, judged before it runs and again at each call.
-pub(crate) fn admits(grants: &[String], name: &str, function: &str) -> Admission {
+pub(crate) fn admits(grants: &[Grant], name: &str, function: &str) -> Admission {
     match interface(name) {
         Some(interface) if interface.has(function) => {
-            let granted = interface.free || grants.iter().any(|grant| grant == name);
+            let granted = interface.free || grants.iter().any(|grant| grant.interface() == name);
             if granted { Admission::Granted } else { Admission::NeedsGrant }
         }
         _ => Admission::Unknown,
@@ -17,18 +18,40 @@ pub(crate) fn admits(grants: &[String], name: &str, function: &str) -> Admission
 /// call is performed.
 #[derive(Debug)]
 pub(crate) struct HostDoor {
-    grants: Vec<String>,
+    grants: Vec<Grant>,
+    limits: Limits,
+    spent: Spent,
+    /// The first limit that was reached.
+    reached: Option<Fault>,
     visit: Visit,
 }
 
+/// What a visit has had of the host.
+#[derive(Debug, Default)]
+struct Spent {
+    calls: u64,
+    bytes: u64,
+    log_lines: u64,
+    log_bytes: u64,
+}
+
 impl HostDoor {
-    pub(crate) fn new(grants: &[String], visit: Visit) -> Self {
-        Self { grants: grants.to_vec(), visit }
+    pub(crate) fn new(hook: &HookSpec, visit: Visit) -> Self {
+        let (grants, limits) = (hook.grants.clone(), hook.limits);
+        Self { grants, limits, spent: Spent::default(), reached: None, visit }
     }
 
     /// What the visit left behind.
     pub(crate) fn into_visit(self) -> Visit {
         self.visit
+    }
+
+    /// A guest that was refused something for good mostly just traps.
+    pub(crate) fn explain(self, fault: Fault) -> Fault {
+        match (fault, self.reached) {
+            (Fault::Trap(_), Some(reached)) => reached,
+            (fault, _) => fault,
+        }
     }
 
     fn perform(&mut self, operation: &str, input: Value) -> Result<Value, Failure> {
@@ -44,7 +67,53 @@ impl HostDoor {
             }
         }
         let interface = interface(name).ok_or_else(|| Failure::new("unknown", name))?;
-        interface.call(function, &mut self.visit, input)
+        if let Some(scope) = interface.scope_of(&input)
+            && !self.grants.iter().any(|grant| grant.interface() == name && grant.reaches(scope))
+        {
+            let needs = format!("`{operation}` needs the grant `{name}:{scope}`");
+            return Err(Failure::new("denied", needs));
+        }
+        self.pay(name, &input)?;
+        let output = interface.call(function, &mut self.visit, input)?;
+        self.spent.bytes = self.spent.bytes.saturating_add(size(&output));
+        Ok(output)
+    }
+
+    /// Every call is counted, also one that will be refused by what it calls.
+    fn pay(&mut self, interface: &str, input: &Value) -> Result<(), Failure> {
+        let (spent, limits, bytes) = (&mut self.spent, &self.limits, size(input));
+        spent.calls += 1;
+        spent.bytes = spent.bytes.saturating_add(bytes);
+        if interface == "log" {
+            spent.log_lines += 1;
+            spent.log_bytes = spent.log_bytes.saturating_add(bytes);
+        }
+        let reached = if spent.calls > limits.host_calls {
+            Fault::limit("host call", limits.host_calls, "calls", "hostCalls")
+        } else if spent.bytes > limits.host_bytes {
+            Fault::bytes("host call", limits.host_bytes, "hostBytes")
+        } else if spent.log_lines > limits.log_lines {
+            Fault::limit("log", limits.log_lines, "lines", "logLines")
+        } else if spent.log_bytes > limits.log_bytes {
+            Fault::bytes("log", limits.log_bytes, "logBytes")
+        } else {
+            return Ok(());
+        };
+        let failure = Failure::new("budget", reached.to_string());
+        self.reached.get_or_insert(reached);
+        Err(failure)
+    }
+}
+
+/// Bytes of text in it, and a few for everything else: what it costs, not what it would be in JSON.
+fn size(value: &Value) -> u64 {
+    match value {
+        Value::String(text) => text.len() as u64,
+        Value::Array(items) => 8 + items.iter().map(size).sum::<u64>(),
+        Value::Object(members) => {
+            8 + members.iter().map(|(key, value)| key.len() as u64 + size(value)).sum::<u64>()
+        }
+        _ => 8,
     }
 }
 
@@ -63,7 +132,7 @@ mod tests {
     use std::time::{Duration, Instant};
 
     fn door(grants: &[&str]) -> HostDoor {
-        let grants: Vec<_> = grants.iter().map(|&grant| grant.to_owned()).collect();
+        let grants: Vec<_> = grants.iter().map(|grant| Grant::parse(grant).unwrap()).collect();
         let visit = Visit {
             hook: "h".into(),
             phase: "pre",
@@ -72,7 +141,8 @@ mod tests {
             deadline: Instant::now() + Duration::from_secs(1),
             carry: None,
         };
-        HostDoor::new(&grants, visit)
+        let limits = Limits { host_calls: 4, log_lines: 2, log_bytes: 100, ..Limits::default() };
+        HostDoor { grants, limits, spent: Spent::default(), reached: None, visit }
     }
 
     #[test]
@@ -90,5 +160,30 @@ mod tests {
         for operation in ["", "carry", "carry.", "carry.get", "link.create"] {
             assert_eq!(door(&["carry"]).call(operation, Value::Null)["failure"]["code"], "unknown");
         }
+    }
+
+    #[test]
+    fn what_is_over_a_limit_is_refused_and_the_limit_is_named() {
+        let mut door = door(&["clock"]);
+        for _ in 0..4 {
+            assert!(door.call("clock.now-ns", Value::Null).get("ok").is_some());
+        }
+        let refused = door.call("clock.now-ns", Value::Null);
+        assert_eq!(refused["failure"]["code"], "budget");
+        let limit = "host call limit of 4 calls reached (raise `limits.hostCalls`)";
+        assert_eq!(refused["failure"]["message"], limit);
+        assert_eq!(door.explain(Fault::Trap("x".into())).to_string(), limit);
+    }
+
+    #[test]
+    fn a_log_ends_with_its_lines_and_its_bytes() {
+        let line = |text: &str| json!({ "level": "trace", "message": text, "fields": [] });
+        let mut door_of_lines = door(&[]);
+        assert!(door_of_lines.call("log.write", line("a")).get("ok").is_some());
+        assert!(door_of_lines.call("log.write", line("b")).get("ok").is_some());
+        let refused = door_of_lines.call("log.write", line("c"));
+        assert_eq!(refused["failure"]["message"], "log limit of 2 lines reached (raise `limits.logLines`)");
+        let refused = door(&[]).call("log.write", line(&"x".repeat(100)));
+        assert_eq!(refused["failure"]["message"], "log limit of 100B reached (raise `limits.logBytes`)");
     }
 }

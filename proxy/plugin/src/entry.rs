@@ -1,13 +1,13 @@
 //! Our entry in a conflist: from what is written to values that cannot be wrong.
 
+use crate::limits::{Limit, LimitSettings};
 use crate::problem::Problems;
-use crate::settings::{LimitSettings, Settings};
-use crate::units::{bytes, duration};
+use crate::settings::Settings;
 use serde_json::value::RawValue;
 use std::borrow::Cow;
 use std::path::PathBuf;
-use std::time::Duration;
 use wasmhook_cni::{Object, PluginConfig, Verb};
+use wasmhook_host::Grant;
 use wasmhook_store::Digest;
 use wasmhook_wasm::Limits;
 
@@ -80,8 +80,8 @@ pub struct HookSpec {
     pub pin: Option<Digest>,
     /// Handed to the hook as it is: JSON.
     pub config: Box<RawValue>,
-    /// Interfaces of the host that it may use.
-    pub grants: Vec<String>,
+    /// What of the host it may use.
+    pub grants: Vec<Grant>,
     /// What ends it.
     pub limits: Limits,
     /// What its failing means.
@@ -172,20 +172,22 @@ impl Entry {
         (entry, problems)
     }
 
-    /// What the conflist asks for and the node does not allow, is not granted.
+    /// Of what the conflist asks for, what the node allows is granted.
     pub fn judge_grants(&mut self, settings: &Settings, problems: &mut Problems) {
         for hook in &mut self.hooks {
-            let (name, at) = (&hook.name, &hook.at);
-            hook.grants.retain(|grant| {
-                let allowed = settings.allows(name, grant);
-                if !allowed {
+            let mut granted = Vec::new();
+            for grant in &hook.grants {
+                let allowed = settings.allowed(&hook.name, grant);
+                if allowed.is_empty() {
                     let refused = format!(
-                        "{grant:?}: this node does not allow it to `{name}` (`grants` in its settings)"
+                        "\"{grant}\": this node does not allow it to `{}` (`grants` in its settings)",
+                        hook.name
                     );
-                    problems.add(format!("{at}.grants"), refused);
+                    problems.add(format!("{}.grants", hook.at), refused);
                 }
-                allowed
-            });
+                granted.extend(allowed);
+            }
+            hook.grants = granted;
         }
     }
 
@@ -347,14 +349,13 @@ impl ModuleRef {
     }
 }
 
-fn read_grants(hook: &Object, at: &str, problems: &mut Problems) -> Vec<String> {
-    let grants: Vec<String> = problems.read(hook, at, "grants").unwrap_or_default();
-    let known =
-        || wasmhook_host::INTERFACES.iter().filter(|it| !it.free).map(|it| it.name).collect::<Vec<_>>();
-    for (index, grant) in grants.iter().enumerate() {
-        if wasmhook_host::interface(grant).is_none() {
-            let remedy = format!("{grant:?}: no such grant; there are: {}", known().join(", "));
-            problems.add(format!("{at}.grants[{index}]"), remedy);
+fn read_grants(hook: &Object, at: &str, problems: &mut Problems) -> Vec<Grant> {
+    let texts: Vec<String> = problems.read(hook, at, "grants").unwrap_or_default();
+    let mut grants = Vec::new();
+    for (index, text) in texts.iter().enumerate() {
+        match Grant::parse(text) {
+            Ok(grant) => grants.push(grant),
+            Err(wrong) => problems.add(format!("{at}.grants[{index}]"), wrong),
         }
     }
     grants
@@ -364,26 +365,19 @@ fn read_limits(hook: &Object, at: &str, settings: &LimitSettings, problems: &mut
     let mut limits = settings.usual();
     let Some(object) = problems.read::<Object>(hook, at, "limits") else { return limits };
     let (at, max) = (format!("{at}.limits"), settings.max());
-    problems.unknown_keys(&object, &at, &["cpu", "wall", "memory"]);
-    let at_most = |limit: Duration| move |text: &str| no_more(duration(text)?, limit, text);
-    if let Some(cpu) = problems.parse(&object, &at, "cpu", at_most(max.cpu)) {
-        limits.cpu = cpu;
-    }
-    if let Some(wall) = problems.parse(&object, &at, "wall", at_most(max.wall)) {
-        limits.wall = wall;
-    }
-    let memory = |text: &str| no_more(bytes(text)?, max.memory, text);
-    if let Some(memory) = problems.parse(&object, &at, "memory", memory) {
-        limits.memory = memory;
+    for (key, value) in object.iter() {
+        let set = match (Limit::find(key), serde_json::from_str(value.get())) {
+            (Some(limit), Ok(written)) => {
+                limit.set(&mut limits, &written, &max, " on this node (`limits.max` in its settings)")
+            }
+            (Some(_), Err(error)) => Err(error.to_string()),
+            (None, _) => Err(format!("unknown key; known here: {}", Limit::keys())),
+        };
+        if let Err(wrong) = set {
+            problems.add(format!("{at}.{key}"), wrong);
+        }
     }
     limits
-}
-
-fn no_more<T: PartialOrd + Copy>(wanted: T, max: T, text: &str) -> Result<T, String> {
-    if wanted <= max {
-        return Ok(wanted);
-    }
-    Err(format!("{text:?}: more than this node allows (`limits.max` in its settings)"))
 }
 
 fn is_monitor(text: &str) -> Result<bool, String> {
@@ -441,7 +435,7 @@ mod tests {
             r#"{"mayFailDel":"yes","delegate":{"ipam":{}},"hooks":[
                 7,
                 {"modul":"x"},
-                {"module":"../x","sha256":"12","grants":["links"],"limits":{"cpu":"fast","wall":"0s","memory":"1TiB","ram":1},"onFailure":{"ADD":"explode","VERSION":"fail"}}
+                {"module":"../x","sha256":"12","grants":["links"],"limits":{"cpu":"fast","wall":"0s","memory":"1TiB","ram":1,"hostCalls":"many"},"onFailure":{"ADD":"explode","VERSION":"fail"}}
             ]}"#,
         );
         assert_eq!(
@@ -455,10 +449,11 @@ mod tests {
                 "`hooks[2].module`: \"../x\": write an absolute path, or a name of letters, digits, `-`, `_` and `.`",
                 "`hooks[2].sha256`: \"12\": write the module's SHA-256, 64 hex digits",
                 "`hooks[2].grants[0]`: \"links\": no such grant; there are: carry, clock",
-                "`hooks[2].limits.ram`: unknown key; known here: cpu, wall, memory",
                 "`hooks[2].limits.cpu`: \"fast\": write a time such as \"500ms\", \"2s\" or \"1m\"",
                 "`hooks[2].limits.wall`: \"0s\": nothing runs in no time",
-                "`hooks[2].limits.memory`: \"1TiB\": 4GiB at most",
+                "`hooks[2].limits.memory`: 1TiB: 4GiB at most",
+                "`hooks[2].limits.ram`: unknown key; known here: cpu, wall, memory, stack, instances, tables, tableElements, module, verdict, logLines, logBytes, hostCalls, hostBytes",
+                "`hooks[2].limits.hostCalls`: write a whole number",
                 "`hooks[2].onFailure.VERSION`: unknown key; known here: ADD, CHECK, DEL, GC, STATUS",
                 "`hooks[2].onFailure.ADD`: \"explode\": write \"fail\" or \"ignore\"",
             ]
@@ -541,14 +536,14 @@ mod tests {
         let text =
             r#"{"hooks":[{"module":"a"},{"module":"b","limits":{"cpu":"4s","memory":"2MiB","wall":"1s"}}]}"#;
         let (entry, problems) = Entry::read(&text.parse().unwrap(), Place::Chain, &settings);
-        assert_eq!(entry.hooks[0].limits.cpu, Duration::from_secs(1));
+        assert_eq!(entry.hooks[0].limits.cpu.as_secs(), 1);
         assert_eq!(entry.hooks[0].limits.memory, 1 << 20);
         let problems: Vec<_> = problems.0.iter().map(ToString::to_string).collect();
         assert_eq!(
             problems,
             [
-                "`hooks[1].limits.cpu`: \"4s\": more than this node allows (`limits.max` in its settings)",
-                "`hooks[1].limits.memory`: \"2MiB\": more than this node allows (`limits.max` in its settings)",
+                "`hooks[1].limits.cpu`: 4s: 3s at most on this node (`limits.max` in its settings)",
+                "`hooks[1].limits.memory`: 2MiB: 1MiB at most on this node (`limits.max` in its settings)",
             ]
         );
     }

@@ -106,6 +106,11 @@ pub enum Why {
         "the call's time is over after {0:.1?} for this hook (`budgets.call` without `budgets.reserve` in the node's settings)"
     )]
     Budget(Duration),
+    /// All hooks together have had their time.
+    #[error(
+        "the {0:?} that all hooks of a call may take together are over (`budgets.hooks` in the node's settings)"
+    )]
+    Hooks(Duration),
     /// It said something that can't be meant.
     #[error("unusable verdict: {0}")]
     Verdict(String),
@@ -119,7 +124,7 @@ impl Why {
                 !matches!(error, ModuleError::Compiling { .. } | ModuleError::NotCompiled { .. })
             }
             Self::Fault(fault) => matches!(fault.culprit(), Culprit::Configuration),
-            Self::Budget(_) | Self::Verdict(_) => false,
+            Self::Budget(_) | Self::Hooks(_) | Self::Verdict(_) => false,
         }
     }
 
@@ -129,7 +134,7 @@ impl Why {
         match self {
             Self::Module(error) => error.culprit(),
             Self::Fault(fault) => fault.culprit(),
-            Self::Budget(_) => Culprit::Host,
+            Self::Budget(_) | Self::Hooks(_) => Culprit::Host,
             Self::Verdict(_) => Culprit::Guest,
         }
     }

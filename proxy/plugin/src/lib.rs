@@ -14,6 +14,7 @@ mod dispatch;
 mod door;
 pub mod entry;
 mod error;
+pub mod limits;
 mod log;
 mod modules;
 mod pipeline;
@@ -33,7 +34,7 @@ pub use error::{Culprit, Error, HookFailure, Why, code};
 pub use modules::{ModuleError, Modules};
 pub use problem::{Problem, Problems};
 pub use upkeep::Upkeep;
-pub use visit::{Guests, Seat, Visited};
+pub use visit::{Asking, Guests, Seat, Visited};
 
 pub use dispatch::{Caller, run};
 pub use log::start_log;

@@ -1,5 +1,6 @@
 use crate::entry::{HookSpec, ModuleRef};
 use crate::settings::Settings;
+use crate::units::show_bytes;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use std::fs::File;
 use std::io::{self, Read};
@@ -33,6 +34,8 @@ pub enum ModuleError {
     NotFound { name: String, directories: Vec<PathBuf> },
     #[error("module {} is not there", .0.display())]
     Gone(PathBuf),
+    #[error("module {} has {}, and {} are allowed (raise `limits.module`)", path.display(), show_bytes(*.bytes), show_bytes(*.limit))]
+    Large { path: PathBuf, bytes: u64, limit: u64 },
     #[error("module {} has sha256 {found}, and the conflist pins {pinned}", path.display())]
     Pin { path: PathBuf, found: Digest, pinned: Digest },
     #[error("module {}: {said}", path.display())]
@@ -50,9 +53,11 @@ pub enum ModuleError {
 impl ModuleError {
     pub(crate) fn culprit(&self) -> Culprit {
         match self {
-            Self::NotFound { .. } | Self::Gone(_) | Self::Pin { .. } | Self::NotCompiled { .. } => {
-                Culprit::Configuration
-            }
+            Self::NotFound { .. }
+            | Self::Gone(_)
+            | Self::Large { .. }
+            | Self::Pin { .. }
+            | Self::NotCompiled { .. } => Culprit::Configuration,
             Self::Compile { .. } => Culprit::Guest,
             Self::Compiling { .. } | Self::Compiler { .. } | Self::Store { .. } => Culprit::Host,
         }
@@ -121,6 +126,10 @@ impl<'a> Modules<'a> {
             return Ok((file, *pin));
         }
         let (path, found) = self.find(&hook.module)?;
+        let (bytes, limit) = (path.metadata().map_or(0, |it| it.len()), hook.limits.module);
+        if bytes > limit {
+            return Err(ModuleError::Large { path, bytes, limit });
+        }
         let digest = match &found {
             Lookup::Hit(_, digest) | Lookup::Miss(digest) => *digest,
         };

@@ -3,7 +3,7 @@
 use crate::call::Call;
 use crate::entry::Effect;
 use crate::error::{Error, HookFailure, Why};
-use crate::visit::{Seat, Visited};
+use crate::visit::{Asking, Seat, Visited};
 use serde_json::value::RawValue;
 use wasmhook_cni::{self as cni, Object, Verb, code, same_json};
 use wasmhook_wasm::{CniError, Phase, PostVerdict, PreVerdict, Request, Verdict};
@@ -191,10 +191,9 @@ impl Round<'_, '_> {
 
     /// One phase of one hook. `None` when it is broken and that is to be ignored.
     fn visit(&mut self, index: usize, phase: &Phase) -> Result<Option<Visited>, Error> {
-        let (call, verb) = (self.pipeline.call, self.verb());
-        let hook = &call.entry.hooks[index];
-        let left = call.means.left();
-        match call.guests.visit(hook, &mut self.seats[index].0, verb, phase, left) {
+        let call = self.pipeline.call;
+        let asking = Asking { hooks: &call.entry.hooks, index, verb: self.verb(), phase };
+        match call.guests.visit(&asking, &mut self.seats[index].0, call.means.left()) {
             Ok(visited) => Ok(Some(visited)),
             Err(failure) => self.on_failure(index, failure).map(|()| None),
         }

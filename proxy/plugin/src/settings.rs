@@ -1,12 +1,14 @@
 //! The node's settings: `/etc/wasmhook/config.toml`, or what `WASMHOOK_CONFIG` names. Without a file, the defaults.
 
-use crate::units::{LARGEST, LONGEST, bytes, duration};
+use crate::limits::LimitSettings;
+use crate::units::duration;
 use serde::{Deserialize, Deserializer};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use std::{fs, io};
-use wasmhook_wasm::{Isolation, Limits};
+use wasmhook_host::Grant;
+use wasmhook_wasm::Isolation;
 
 /// Where the settings are when `WASMHOOK_CONFIG` says nothing else.
 pub const DEFAULT_PATH: &str = "/etc/wasmhook/config.toml";
@@ -35,54 +37,8 @@ pub struct Settings {
     pub budgets: Budgets,
     /// The grants that a module may have at most, by its name; `"*"` for those that are not named. Empty: whatever a
     /// conflist asks for.
-    pub grants: BTreeMap<String, Vec<String>>,
-}
-
-/// What ends a hook, where the conflist says nothing else, and the most that it may say.
-#[derive(Clone, Debug, Default, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct LimitSettings {
-    #[serde(deserialize_with = "optional_duration")]
-    cpu: Option<Duration>,
-    #[serde(deserialize_with = "optional_duration")]
-    wall: Option<Duration>,
-    #[serde(deserialize_with = "optional_bytes")]
-    memory: Option<u64>,
-    max: MaxLimits,
-}
-
-#[derive(Clone, Debug, Default, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-struct MaxLimits {
-    #[serde(deserialize_with = "optional_duration")]
-    cpu: Option<Duration>,
-    #[serde(deserialize_with = "optional_duration")]
-    wall: Option<Duration>,
-    #[serde(deserialize_with = "optional_bytes")]
-    memory: Option<u64>,
-}
-
-impl LimitSettings {
-    /// The most that a conflist may say.
-    #[must_use]
-    pub fn max(&self) -> Limits {
-        Limits {
-            cpu: self.max.cpu.unwrap_or(LONGEST),
-            wall: self.max.wall.unwrap_or(LONGEST),
-            memory: self.max.memory.unwrap_or(LARGEST),
-        }
-    }
-
-    /// What holds where the conflist says nothing.
-    #[must_use]
-    pub fn usual(&self) -> Limits {
-        let (default, max) = (Limits::default(), self.max());
-        Limits {
-            cpu: self.cpu.unwrap_or(default.cpu).min(max.cpu),
-            wall: self.wall.unwrap_or(default.wall).min(max.wall),
-            memory: self.memory.unwrap_or(default.memory).min(max.memory),
-        }
-    }
+    #[serde(deserialize_with = "grants")]
+    pub grants: BTreeMap<String, Vec<Grant>>,
 }
 
 /// How long a call may take.
@@ -92,6 +48,9 @@ pub struct Budgets {
     /// The whole call.
     #[serde(deserialize_with = "a_duration")]
     pub call: Duration,
+    /// All hooks of the call together.
+    #[serde(deserialize_with = "a_duration")]
+    pub hooks: Duration,
     /// One run of one delegate.
     #[serde(deserialize_with = "a_duration")]
     pub delegate: Duration,
@@ -103,28 +62,31 @@ pub struct Budgets {
 impl Default for Budgets {
     fn default() -> Self {
         let seconds = Duration::from_secs;
-        Self { call: seconds(60), delegate: seconds(30), reserve: seconds(15) }
+        Self { call: seconds(60), hooks: seconds(30), delegate: seconds(30), reserve: seconds(15) }
     }
+}
+
+fn grants<'de, D: Deserializer<'de>>(from: D) -> Result<BTreeMap<String, Vec<Grant>>, D::Error> {
+    let texts = BTreeMap::<String, Vec<String>>::deserialize(from)?;
+    let read = |(module, texts): (String, Vec<String>)| {
+        let grants = texts.iter().map(|text| Grant::parse(text)).collect::<Result<_, _>>();
+        grants.map_err(|wrong| format!("`grants.{module}`: {wrong}")).map(|grants| (module, grants))
+    };
+    texts.into_iter().map(read).collect::<Result<_, _>>().map_err(serde::de::Error::custom)
 }
 
 fn a_duration<'de, D: Deserializer<'de>>(from: D) -> Result<Duration, D::Error> {
     duration(&String::deserialize(from)?).map_err(serde::de::Error::custom)
 }
 
-fn optional_duration<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Duration>, D::Error> {
-    a_duration(from).map(Some)
-}
-
-fn optional_bytes<'de, D: Deserializer<'de>>(from: D) -> Result<Option<u64>, D::Error> {
-    bytes(&String::deserialize(from)?).map(Some).map_err(serde::de::Error::custom)
-}
-
 /// The values of `isolation`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Room {
-    /// A child process for each visit of each hook.
+    /// A child process for each hook and plugin call.
     Module,
+    /// One child process for all hooks of a call.
+    Call,
     /// This process.
     None,
 }
@@ -197,31 +159,24 @@ impl Settings {
         if settings.budgets.reserve >= settings.budgets.call {
             return Err("`budgets.reserve`: all of `budgets.call`, so nothing would ever run".to_owned());
         }
-        settings.judge_grants()?;
         Ok(settings)
     }
 
-    fn judge_grants(&self) -> Result<(), String> {
-        for (module, grants) in &self.grants {
-            if let Some(grant) = grants.iter().find(|grant| wasmhook_host::interface(grant).is_none()) {
-                return Err(format!("`grants.{module}`: {grant:?}: no such grant"));
-            }
-        }
-        Ok(())
-    }
-
-    /// May this module have this grant on this node?
+    /// What of this grant a module may have on this node: all of it, parts, nothing.
     #[must_use]
-    pub fn allows(&self, module: &str, grant: &str) -> bool {
+    pub fn allowed(&self, module: &str, grant: &Grant) -> Vec<Grant> {
+        if self.grants.is_empty() {
+            return vec![grant.clone()];
+        }
         let listed = self.grants.get(module).or_else(|| self.grants.get("*"));
-        self.grants.is_empty() || listed.is_some_and(|grants| grants.iter().any(|it| it == grant))
+        listed.into_iter().flatten().filter_map(|allowed| grant.both(allowed)).collect()
     }
 }
 
 impl From<Room> for Isolation {
     fn from(room: Room) -> Self {
         match room {
-            Room::Module => Self::Module,
+            Room::Module | Room::Call => Self::Child,
             Room::None => Self::None,
         }
     }
@@ -236,7 +191,7 @@ mod tests {
         let wrong = |text| Settings::parse(text).unwrap_err();
         assert!(wrong("modles = []").contains("unknown field `modles`"), "{}", wrong("modles = []"));
         assert!(wrong("compiled = \"here\"").contains("`compiled` = \"here\": write an absolute path"));
-        assert!(wrong("isolation = \"call\"").contains("expected `module` or `none`"));
+        assert!(wrong("isolation = \"all\"").contains("expected one of `module`, `call`, `none`"));
         assert!(wrong("[budgets]\ncall = \"soon\"").contains("write a time such as"));
         assert!(wrong("[budgets]\ncall = \"10s\"").contains("`budgets.reserve`"));
         assert!(wrong("[grants]\n\"*\" = [\"lnk\"]").contains("`grants.*`: \"lnk\": no such grant"));
@@ -252,7 +207,7 @@ mod tests {
             format!("{:?}", Settings::default().normal())
         );
         let keys = shown.lines().filter(|line| line.contains(" = ") && !line.starts_with("# W")).count();
-        assert_eq!(keys, 16, "a key is missing, or one too many is shown");
+        assert_eq!(keys, 37, "a key is missing, or one too many is shown");
     }
 
     impl Settings {
@@ -273,10 +228,13 @@ mod tests {
 
     #[test]
     fn a_node_allows_what_it_lists() {
-        assert!(Settings::default().allows("any", "clock"));
+        let allows = |settings: &Settings, module: &str, grant: &str| {
+            !settings.allowed(module, &Grant::parse(grant).unwrap()).is_empty()
+        };
+        assert!(allows(&Settings::default(), "any", "clock"));
         let listed = Settings::parse("[grants]\n\"*\" = [\"carry\"]\nfault = [\"clock\"]").unwrap();
-        assert!(listed.allows("mtu", "carry") && !listed.allows("mtu", "clock"));
-        assert!(listed.allows("fault", "clock") && !listed.allows("fault", "carry"));
+        assert!(allows(&listed, "mtu", "carry") && !allows(&listed, "mtu", "clock"));
+        assert!(allows(&listed, "fault", "clock") && !allows(&listed, "fault", "carry"));
     }
 
     #[test]

@@ -2,23 +2,53 @@ use crate::door::{HostDoor, admits};
 use crate::entry::HookSpec;
 use crate::error::{HookFailure, Why};
 use crate::modules::Modules;
-use crate::settings::Settings;
+use crate::settings::{Room, Settings};
+use std::cell::{Cell, RefCell};
 use std::fs::File;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use wasmhook_cni::Verb;
 use wasmhook_host::Visit;
-use wasmhook_wasm::{Fault, Guest, Isolation, Phase, Usage, Verdict, expect_guests};
+use wasmhook_wasm::{
+    Admission, Arrival, Fault, Isolation, Limits, Outside, Phase, Question, Request, Rooms, Usage, Verdict,
+    expect_guests,
+};
 
-/// Brings hooks into the guest's room.
+/// Brings hooks into the guests' rooms.
 #[derive(Debug)]
 pub struct Guests<'a> {
     modules: Modules<'a>,
-    isolation: Isolation,
+    room: Room,
+    /// With `isolation = "call"`: all hooks of the call.
+    together: RefCell<Option<Together>>,
+    /// What all of them together may still take.
+    left: Cell<Duration>,
+    budget: Duration,
 }
 
 /// A hook that has been let in for this plugin call, or not yet.
 #[derive(Debug, Default)]
-pub struct Seat(Option<Guest<HostDoor>>);
+pub struct Seat(Option<Rooms<HostDoor>>);
+
+/// All hooks of a call, in one child.
+#[derive(Debug)]
+struct Together {
+    rooms: Rooms<HostDoor>,
+    /// Each hook's number among those that could be let in.
+    guests: Vec<Option<usize>>,
+}
+
+/// One phase of one hook of a list.
+#[derive(Clone, Copy, Debug)]
+pub struct Asking<'a> {
+    /// The list.
+    pub hooks: &'a [HookSpec],
+    /// Which of them.
+    pub index: usize,
+    /// `CNI_COMMAND`.
+    pub verb: Verb,
+    /// Before the plugin, or after.
+    pub phase: &'a Phase,
+}
 
 /// What a visit came to.
 #[derive(Debug)]
@@ -32,69 +62,72 @@ pub struct Visited {
 }
 
 impl<'a> Guests<'a> {
-    /// For a node with these settings, and this many hooks.
+    /// For a node with these settings, and these hooks.
     #[must_use]
-    pub fn new(settings: &'a Settings, hooks: usize) -> Self {
-        let isolation = settings.isolation.into();
-        if isolation == Isolation::None {
-            expect_guests(hooks);
+    pub fn new(settings: &'a Settings, hooks: &[HookSpec]) -> Self {
+        if settings.isolation == Room::None {
+            expect_guests(hooks.iter().map(|hook| hook.limits));
         }
-        Self { modules: Modules::new(settings), isolation }
+        let budget = settings.budgets.hooks;
+        Self {
+            modules: Modules::new(settings),
+            room: settings.isolation,
+            together: RefCell::new(None),
+            left: Cell::new(budget),
+            budget,
+        }
     }
 
     /// One phase of one hook, not longer than `left`. The guest keeps its seat until the next.
     pub fn visit(
         &self,
-        hook: &HookSpec,
+        asking: &Asking<'_>,
         seat: &mut Seat,
-        verb: Verb,
-        phase: &Phase,
         left: Duration,
     ) -> Result<Visited, HookFailure> {
-        let wall = hook.limits.wall.min(left);
-        let visited = if wall.is_zero() {
-            Err(Why::Budget(wall))
-        } else {
-            self.try_visit(hook, seat, verb, phase, wall)
-        };
-        visited.map_err(|why| match why {
-            Why::Fault(Fault::Wall(_)) if wall < hook.limits.wall => failure(hook, phase, Why::Budget(wall)),
-            why => failure(hook, phase, why),
-        })
+        let started = Instant::now();
+        let own = asking.hook().limits.wall;
+        let wall = own.min(left).min(self.left.get());
+        // Whose time is over, where it is not the hook's own.
+        let over = || if self.left.get() < left { Why::Hooks(self.budget) } else { Why::Budget(wall) };
+        let visited = if wall.is_zero() { Err(over()) } else { self.try_visit(asking, seat, wall) };
+        let visited = visited.map_err(|why| match why {
+            Why::Fault(Fault::Wall(_)) if wall < own => asking.failure(over()),
+            why => asking.failure(why),
+        });
+        self.left.set(self.left.get().saturating_sub(started.elapsed()));
+        visited
     }
 
     /// The same for a hook whose compiled module is at hand.
     pub fn visit_with(
         &self,
-        hook: &HookSpec,
+        asking: &Asking<'_>,
         seat: &mut Seat,
-        verb: Verb,
-        phase: &Phase,
         artifact: &File,
     ) -> Result<Visited, HookFailure> {
-        self.enter_and_ask(hook, seat, verb, phase, artifact, hook.limits.wall)
-            .map_err(|fault| failure(hook, phase, fault.into()))
+        let wall = asking.hook().limits.wall;
+        self.enter_and_ask(asking, seat, artifact, wall).map_err(|fault| asking.failure(fault.into()))
     }
 
-    fn try_visit(
-        &self,
-        hook: &HookSpec,
-        seat: &mut Seat,
-        verb: Verb,
-        phase: &Phase,
-        wall: Duration,
-    ) -> Result<Visited, Why> {
-        if seat.0.is_some() {
-            return Ok(ask(hook, seat, verb, phase, wall)?);
+    fn try_visit(&self, asking: &Asking<'_>, seat: &mut Seat, wall: Duration) -> Result<Visited, Why> {
+        if self.room == Room::Call
+            && let Some(visited) = self.visit_together(asking, wall)?
+        {
+            return Ok(visited);
         }
-        let (artifact, digest) = self.modules.artifact(hook, verb)?;
-        match self.enter_and_ask(hook, seat, verb, phase, &artifact, wall) {
+        if seat.0.is_some() {
+            return Ok(ask(asking, &mut seat.0, 0, wall)?);
+        }
+        let hook = asking.hook();
+        let (artifact, digest) = self.modules.artifact(hook, asking.verb)?;
+        match self.enter_and_ask(asking, seat, &artifact, wall) {
             Err(Fault::Artifact(why)) => {
                 // Any doubt is a miss.
                 tracing::warn!(hook = hook.name, %digest, "compiled module not usable, compiling it again: {why}");
                 self.modules.store().forget(&digest);
-                let (artifact, _) = self.modules.artifact(hook, verb)?;
-                Ok(self.enter_and_ask(hook, seat, verb, phase, &artifact, wall)?)
+                let (artifact, _) = self.modules.artifact(hook, asking.verb)?;
+                Ok(self.enter_and_ask(asking, seat, &artifact, wall)?)
             }
             visited => Ok(visited?),
         }
@@ -103,51 +136,120 @@ impl<'a> Guests<'a> {
     /// Lets the hook in, unless it has its seat already.
     fn enter_and_ask(
         &self,
-        hook: &HookSpec,
+        asking: &Asking<'_>,
         seat: &mut Seat,
-        verb: Verb,
-        phase: &Phase,
         artifact: &File,
         wall: Duration,
     ) -> Result<Visited, Fault> {
         if seat.0.is_none() {
-            let admits = |interface: &str, function: &str| admits(&hook.grants, interface, function);
-            seat.0 = Some(Guest::enter(artifact, hook.limits, self.isolation, &admits)?);
+            let hook = asking.hook();
+            let admits = admission(hook);
+            let arrival = Arrival { artifact, limits: hook.limits, admits: &admits };
+            seat.0 = Some(Rooms::open(&[arrival], self.room.into())?);
         }
-        ask(hook, seat, verb, phase, wall)
+        ask(asking, &mut seat.0, 0, wall)
+    }
+
+    /// In the child that all hooks share. `None` for one that could not be let in with the others: alone it is told why.
+    fn visit_together(&self, asking: &Asking<'_>, wall: Duration) -> Result<Option<Visited>, Why> {
+        let mut together = self.together.borrow_mut();
+        if together.is_none() {
+            *together = Some(self.let_all_in(asking)?);
+        }
+        let Some(Together { rooms, guests }) = together.take() else { return Ok(None) };
+        let Some(guest) = guests.get(asking.index).copied().flatten() else {
+            *together = Some(Together { rooms, guests });
+            return Ok(None);
+        };
+        let mut rooms = Some(rooms);
+        let visited = ask(asking, &mut rooms, guest, wall);
+        *together = rooms.map(|rooms| Together { rooms, guests });
+        match visited {
+            Err(Fault::Artifact(_)) => Ok(None),
+            visited => Ok(Some(visited?)),
+        }
+    }
+
+    fn let_all_in(&self, asking: &Asking<'_>) -> Result<Together, Fault> {
+        let found: Vec<_> =
+            asking.hooks.iter().map(|hook| self.modules.artifact(hook, asking.verb).ok()).collect();
+        let admissions: Vec<_> = asking.hooks.iter().map(admission).collect();
+        let mut arrivals = Vec::new();
+        let mut guests = Vec::new();
+        for ((hook, found), admits) in asking.hooks.iter().zip(&found).zip(&admissions) {
+            guests.push(found.as_ref().map(|_| arrivals.len()));
+            arrivals.extend(found.as_ref().map(|(artifact, _)| Arrival {
+                artifact,
+                limits: hook.limits,
+                admits,
+            }));
+        }
+        Ok(Together { rooms: Rooms::open(&arrivals, Isolation::Child)?, guests })
     }
 }
 
-fn failure(hook: &HookSpec, phase: &Phase, why: Why) -> HookFailure {
-    HookFailure { hook: hook.name.clone(), at: hook.at.clone(), phase: phase.name(), why }
+fn admission(hook: &HookSpec) -> impl Fn(&str, &str) -> Admission + '_ {
+    |interface: &str, function: &str| admits(&hook.grants, interface, function)
 }
 
+impl Asking<'_> {
+    fn hook(&self) -> &HookSpec {
+        &self.hooks[self.index]
+    }
+
+    fn failure(&self, why: Why) -> HookFailure {
+        let hook = self.hook();
+        HookFailure { hook: hook.name.clone(), at: hook.at.clone(), phase: self.phase.name(), why }
+    }
+
+    fn request(&self) -> &Request {
+        let (Phase::Pre(request) | Phase::Post(request, _)) = self.phase;
+        request
+    }
+
+    /// The same for the same hook and pod, whenever it is asked.
+    fn seed(&self) -> u64 {
+        let request = self.request();
+        let uid = request.args.iter().find(|(key, _)| key == "K8S_POD_UID").map(|(_, uid)| uid);
+        let pod = uid.unwrap_or(&request.container_id);
+        let words = [self.hook().name.as_bytes(), b"\0", pod.as_bytes()].concat();
+        words.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
+            (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
+        })
+    }
+}
+
+/// A guest that faulted is not talked to again, and neither are those that share its rooms.
 fn ask(
-    hook: &HookSpec,
-    seat: &mut Seat,
-    verb: Verb,
-    phase: &Phase,
+    asking: &Asking<'_>,
+    rooms: &mut Option<Rooms<HostDoor>>,
+    guest: usize,
     wall: Duration,
 ) -> Result<Visited, Fault> {
-    let Some(guest) = &mut seat.0 else { return Err(Fault::Gone) };
-    let (Phase::Pre(request) | Phase::Post(request, _)) = phase;
+    let (hook, request) = (asking.hook(), asking.request());
+    let Some(open) = rooms else { return Err(Fault::Gone) };
     let visit = Visit {
         hook: hook.name.clone(),
-        phase: phase.name(),
-        verb: verb.as_str(),
+        phase: asking.phase.name(),
+        verb: asking.verb.as_str(),
         container_id: request.container_id.clone(),
         deadline: Instant::now() + wall,
         carry: None,
     };
-    let (report, door) = guest.ask(phase, wall, HostDoor::new(&hook.grants, visit));
+    let outside = Outside {
+        now: SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default(),
+        seed: asking.seed(),
+    };
+    let limits = Limits { wall, ..hook.limits };
+    let question = Question { guest, phase: asking.phase, limits, outside };
+    let (report, door) = open.ask(&question, HostDoor::new(hook, visit));
     let usage = report.usage;
-    tracing::trace!(hook = hook.name, phase = phase.name(), ?usage, "visited");
+    tracing::trace!(hook = hook.name, phase = asking.phase.name(), ?usage, "visited");
     match report.verdict {
         Ok(verdict) => Ok(Visited { verdict, carry: door.into_visit().carry, usage }),
         Err(fault) => {
-            // Whatever it was, nobody talks to that guest again.
-            seat.0 = None;
-            Err(fault)
+            *rooms = None;
+            Err(door.explain(fault))
         }
     }
 }

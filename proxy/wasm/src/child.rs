@@ -3,17 +3,17 @@
 
 #![allow(unsafe_code, reason = "fork, and what a child does to itself; see each block")]
 
-use crate::door::{Admission, Door};
+use crate::door::Door;
 use crate::frame::{self, FrameError};
 use crate::room::{Phase, Report, Room, Usage};
-use crate::{Fault, Limits, alarm, filter};
+use crate::{Arrival, Fault, Question, alarm, filter, pool};
 use nix::sys::resource::{Resource, setrlimit};
 use nix::sys::signal::{Signal, kill};
 use nix::sys::wait::{WaitStatus, waitpid};
 use nix::unistd::{ForkResult, Pid, fork, getppid};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use std::fs::{self, File};
+use std::fs;
 use std::os::fd::{AsRawFd, RawFd};
 use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
@@ -25,14 +25,6 @@ const GRACE: Duration = Duration::from_millis(50);
 const IDLE: Duration = Duration::from_hours(1);
 /// Native memory of the engine itself, on top of the guest's.
 const ENGINE_MEMORY: u64 = 64 << 20;
-
-/// To the child.
-#[derive(Serialize, Deserialize)]
-struct Question<P> {
-    phase: P,
-    /// Time on the wall for it: the guest's limit, or what is left of the call.
-    wall: Duration,
-}
 
 /// From the child.
 #[derive(Serialize, Deserialize)]
@@ -49,11 +41,8 @@ pub(crate) struct Child {
 }
 
 impl Child {
-    pub(crate) fn fork(
-        artifact: &File,
-        limits: Limits,
-        admits: &dyn Fn(&str, &str) -> Admission,
-    ) -> Result<Self, Fault> {
+    /// One child for all of these guests. Whoever of them breaks out has broken into the others' room.
+    pub(crate) fn fork(arrivals: &[Arrival<'_>]) -> Result<Self, Fault> {
         let failed = |what: &str, error: io::Error| Fault::Host(format!("{what}: {error}"));
         let (ours, theirs) = pair().map_err(|error| failed("socket pair", error))?;
         let parent = Pid::this();
@@ -63,7 +52,7 @@ impl Child {
             ForkResult::Child => {
                 // Its end of the stream is the parent's alone: when that goes, we must see it.
                 drop(ours);
-                let life = || live(artifact, limits, admits, theirs, parent);
+                let life = || live(arrivals, theirs, parent);
                 let code = i32::from(panic::catch_unwind(panic::AssertUnwindSafe(life)).is_err());
                 // SAFETY: ends this process without running what the parent left to be run at exit.
                 unsafe { libc::_exit(code) }
@@ -74,21 +63,27 @@ impl Child {
     /// Sends the question, answers the child's calls until it is done.
     pub(crate) fn ask<D: Door>(
         &mut self,
-        phase: &Phase,
-        wall: Duration,
+        question: &Question<&Phase>,
         mut door: D,
         started: Instant,
     ) -> (Report, D) {
-        let until = started + wall + GRACE;
-        let question = Question { phase, wall };
-        let report = self.converse(&question, &mut door, until).unwrap_or_else(|error| {
-            let fault = match (error, self.end()) {
-                (FrameError::Late, _) => Fault::Wall(wall),
-                (FrameError::Closed, Some(signal)) => Fault::Killed(signal as i32),
-                (error, _) => error.into(),
-            };
-            Report { verdict: Err(fault), usage: Usage { wall: started.elapsed(), ..Usage::default() } }
-        });
+        let limits = &question.limits;
+        let until = started + limits.wall + GRACE;
+        let report = match self.converse(question, &mut door, until) {
+            // Whoever has taken the child over counts as it likes.
+            Ok(Report { verdict: Ok(verdict), usage }) if verdict.size() > limits.verdict => {
+                Report { verdict: Err(Fault::bytes("verdict", limits.verdict, "verdict")), usage }
+            }
+            Ok(report) => report,
+            Err(error) => {
+                let fault = match (error, self.end()) {
+                    (FrameError::Late, _) => Fault::Wall(limits.wall),
+                    (FrameError::Closed, Some(signal)) => Fault::Killed(signal as i32),
+                    (error, _) => error.into(),
+                };
+                Report { verdict: Err(fault), usage: Usage { wall: started.elapsed(), ..Usage::default() } }
+            }
+        };
         (report, door)
     }
 
@@ -140,44 +135,45 @@ fn pair() -> io::Result<(UnixStream, UnixStream)> {
 }
 
 /// The child's whole life.
-fn live(
-    artifact: &File,
-    limits: Limits,
-    admits: &dyn Fn(&str, &str) -> Admission,
-    stream: UnixStream,
-    parent: Pid,
-) -> Result<(), FrameError> {
+fn live(arrivals: &[Arrival<'_>], stream: UnixStream, parent: Pid) -> Result<(), FrameError> {
     let unprepared = |error: io::Error| Fault::Host(format!("preparing the child: {error}"));
-    let left = leave_everything(artifact, &limits, &stream, parent);
+    let left = leave_everything(arrivals, &stream, parent);
     if getppid() != parent {
         // Nobody is there to hear of anything, and we may still hold what was the parent's.
         return Ok(());
     }
-    let room = left.map_err(unprepared).and_then(|()| {
-        let room = Room::furnish(artifact, admits)?;
+    let rooms = left.map_err(unprepared).and_then(|()| {
+        pool::expect_guests(arrivals.iter().map(|it| it.limits));
+        let rooms: Vec<_> =
+            arrivals.iter().map(|it| Room::furnish(it.artifact, &it.limits, it.admits)).collect();
         close_behind().map_err(unprepared)?;
-        Ok(room)
+        Ok(rooms)
     });
+    let room = |guest: usize| match &rooms {
+        Ok(rooms) => rooms.get(guest).map_or(Err(Fault::Gone), |room| room.as_ref().map_err(Fault::clone)),
+        Err(fault) => Err(fault.clone()),
+    };
     let mut bell = Doorbell { stream, until: Instant::now() };
     loop {
         // The parent decides how long it has no question; when it goes, so do we.
         let question: Question<Phase> = frame::receive(&bell.stream, Instant::now() + IDLE)?;
-        let (started, limits) = (Instant::now(), Limits { wall: question.wall, ..limits });
-        bell.until = started + limits.wall + GRACE;
-        let report = match &room {
+        let started = Instant::now();
+        bell.until = started + question.limits.wall + GRACE;
+        let report = match room(question.guest) {
             Ok(room) => {
+                let Question { phase, limits, outside, .. } = &question;
                 let report;
-                (report, bell) = room.ask(&question.phase, &limits, bell, started);
+                (report, bell) = room.ask(phase, limits, outside, bell, started);
                 report
             }
-            Err(fault) => Report { verdict: Err(fault.clone()), usage: Usage::default() },
+            Err(fault) => Report { verdict: Err(fault), usage: Usage::default() },
         };
         frame::send(&bell.stream, &Message::Done(report), bell.until)?;
     }
 }
 
 /// What the child needs none of: a dead parent, the parent's descriptors and output, capabilities, memory.
-fn leave_everything(artifact: &File, limits: &Limits, stream: &UnixStream, parent: Pid) -> io::Result<()> {
+fn leave_everything(arrivals: &[Arrival<'_>], stream: &UnixStream, parent: Pid) -> io::Result<()> {
     nix::sys::prctl::set_pdeathsig(Signal::SIGKILL)?;
     if getppid() != parent {
         return Err(io::Error::other("the parent is gone"));
@@ -189,11 +185,13 @@ fn leave_everything(artifact: &File, limits: &Limits, stream: &UnixStream, paren
             return Err(io::Error::last_os_error());
         }
     }
-    close_others(&mut [artifact.as_raw_fd(), stream.as_raw_fd(), null.as_raw_fd()])?;
+    let artifacts = arrivals.iter().map(|it| it.artifact.as_raw_fd());
+    close_others(&mut artifacts.chain([stream.as_raw_fd(), null.as_raw_fd()]).collect::<Vec<_>>())?;
     drop_capabilities()?;
-    let code = artifact.metadata()?.len();
-    // Linear memory counts, the code's private mapping may.
-    let data = ENGINE_MEMORY + limits.memory + 2 * code;
+    // Guests come one after the other, each with its memory; their code stays. Its private mapping may count.
+    let memory = arrivals.iter().map(|it| it.limits.memory).max().unwrap_or(0);
+    let code = arrivals.iter().try_fold(0, |sum, it| io::Result::Ok(sum + it.artifact.metadata()?.len()))?;
+    let data = ENGINE_MEMORY + memory + 2 * code;
     setrlimit(Resource::RLIMIT_DATA, data, data)?;
     setrlimit(Resource::RLIMIT_CORE, 0, 0)?;
     Ok(())

@@ -196,7 +196,7 @@ mod tests {
     /// A parameter's type, as a guest declares it.
     fn declared(before: &str, parameter: &str) -> Type {
         let text = format!(r#"(component {before} (import "f" (func (param "it" {parameter}))))"#);
-        let engine = engine().unwrap();
+        let engine = engine(crate::Limits::default().stack).unwrap();
         let component = Component::new(&engine, wat::parse_str(text).unwrap()).unwrap();
         let item = component.component_type().get_import(&engine, "f").unwrap().ty;
         let ComponentItem::ComponentFunc(function) = item else { panic!("no function") };

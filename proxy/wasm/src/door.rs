@@ -14,7 +14,7 @@ pub enum Admission {
 /// The one way out of the room. Whatever a guest asks of the host is a message to it.
 ///
 /// With [`Isolation::Module`](crate::Isolation::Module) the door stands in the parent, out of the guest's reach.
-pub trait Door {
+pub trait Door: Send {
     /// Performs `interface.function` with its parameters by name. The reply is `{"ok": …}`, or
     /// `{"failure": {"code", "errno", "message"}}`, which a guest whose function returns no `result` does not
     /// survive.

@@ -2,7 +2,7 @@
 //! path ([`build_id`]), so whatever changes here makes a miss of all that was compiled before.
 
 use crate::pool;
-use std::sync::OnceLock;
+use std::sync::{Mutex, PoisonError};
 use wasmtime::{Config, Engine, WasmBacktraceDetails};
 
 /// wasmtime's whole version. The header of a compiled module carries "48" alone, and a fix in Cranelift would do
@@ -27,11 +27,13 @@ const fn fnv1a(bytes: &[u8]) -> u64 {
 }
 
 /// Defaults follow wasmtime's cargo features, which differ between our two programs: all that counts is set.
-fn config() -> Config {
+fn config(stack: u64) -> Config {
+    let stack = usize::try_from(stack).unwrap_or(usize::MAX);
     let mut config = Config::new();
     config
         .epoch_interruption(true)
-        .max_wasm_stack(512 << 10)
+        .max_wasm_stack(stack)
+        .async_stack_size(stack.saturating_add(HOST_STACK))
         .memory_init_cow(true)
         .memory_reservation(4 << 30)
         .memory_guard_size(32 << 20)
@@ -57,20 +59,26 @@ fn config() -> Config {
     config
 }
 
-/// This process's engine. A child makes its own: its parent has none.
-pub(crate) fn engine() -> wasmtime::Result<Engine> {
-    static ENGINE: OnceLock<Engine> = OnceLock::new();
-    match ENGINE.get() {
-        Some(engine) => Ok(engine.clone()),
-        None => pool::engine(config()).map(|engine| ENGINE.get_or_init(|| engine).clone()),
+/// For the host's own functions, where guests run on a stack of their own.
+const HOST_STACK: usize = 512 << 10;
+
+/// This process's engine for guests with this much stack. A child makes its own: its parent has none.
+pub(crate) fn engine(stack: u64) -> wasmtime::Result<Engine> {
+    static ENGINES: Mutex<Vec<(u64, Engine)>> = Mutex::new(Vec::new());
+    let mut engines = ENGINES.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some((_, engine)) = engines.iter().find(|(size, _)| *size == stack) {
+        return Ok(engine.clone());
     }
+    let engine = pool::engine(config(stack))?;
+    engines.push((stack, engine.clone()));
+    Ok(engine)
 }
 
 /// An engine that compiles and never runs: for any processor of this architecture, so that a compiled module may come
 /// with a node's image, and so that nobody must ask this processor what it can do.
 #[cfg(feature = "compiler")]
 pub(crate) fn compiler() -> wasmtime::Result<Engine> {
-    let mut config = config();
+    let mut config = config(crate::Limits::default().stack);
     config.target(&format!("{}-unknown-linux-gnu", std::env::consts::ARCH))?;
     Engine::new(&config)
 }
@@ -88,7 +96,7 @@ mod tests {
                 (v128.const i32x4 7 7 7 7) i32x4.mul i32x4.extract_lane 0))"#,
         );
         let code = super::compiler().unwrap().precompile_module(&module.unwrap()).unwrap();
-        let engine = super::engine().unwrap();
+        let engine = super::engine(crate::Limits::default().stack).unwrap();
         // SAFETY: compiled above.
         #[allow(unsafe_code, reason = "loading compiled code")]
         let module = unsafe { wasmtime::Module::deserialize(&engine, code) }.unwrap();

@@ -1,3 +1,4 @@
+use crate::limits::size;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
@@ -22,8 +23,12 @@ pub enum Fault {
     Cpu(Duration),
     #[error("wall-clock limit of {0:?} reached (raise `limits.wall`, or find what it waits for)")]
     Wall(Duration),
-    #[error("memory limit of {} reached (raise `limits.memory`)", mebibytes(*.0))]
+    #[error("memory limit of {} reached (raise `limits.memory`)", size(*.0))]
     Memory(u64),
+    #[error("{what} limit of {value} reached (raise `limits.{key}`)")]
+    Limit { what: String, value: String, key: String },
+    #[error("unusable verdict: {0}")]
+    Verdict(String),
     #[error("the hook reports: {0}")]
     Reported(String),
     #[error("child ended by signal {0} before a verdict")]
@@ -47,6 +52,18 @@ pub enum Fault {
 }
 
 impl Fault {
+    /// A limit that counts something.
+    #[must_use]
+    pub fn limit(what: &str, value: u64, unit: &str, key: &str) -> Self {
+        Self::Limit { what: what.into(), value: format!("{value} {unit}"), key: key.into() }
+    }
+
+    /// A limit of bytes.
+    #[must_use]
+    pub fn bytes(what: &str, value: u64, key: &str) -> Self {
+        Self::Limit { what: what.into(), value: size(value), key: key.into() }
+    }
+
     /// Whose fault it is.
     #[must_use]
     pub fn culprit(&self) -> Culprit {
@@ -55,6 +72,8 @@ impl Fault {
             | Self::Cpu(_)
             | Self::Wall(_)
             | Self::Memory(_)
+            | Self::Limit { .. }
+            | Self::Verdict(_)
             | Self::Reported(_)
             | Self::Killed(_)
             | Self::Gone
@@ -63,8 +82,4 @@ impl Fault {
             Self::Artifact(_) | Self::Host(_) => Culprit::Host,
         }
     }
-}
-
-fn mebibytes(bytes: u64) -> String {
-    if bytes.is_multiple_of(1 << 20) { format!("{}MiB", bytes >> 20) } else { format!("{bytes}B") }
 }

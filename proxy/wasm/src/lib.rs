@@ -4,15 +4,18 @@
 //! conversion of its host calls into messages. Not for what a host call *does*: every message goes through one
 //! [`Door`], and what stands behind it is somebody else's business. No file is looked up here and no policy is made.
 //!
-//! In the order of a call: a [`Guest`] gets a child of its own (`child`, behind a `filter`), the room is furnished
-//! (`room`), the guest's imports are linked to the door (`link`), values become JSON and back (`convert`), messages cross
-//! the socket (`frame`), and a timer and a limiter watch (`alarm`, `limits`). `pool` lends memory from guest to guest.
-//! `engine` holds the settings that compiler and runner must share; `compile` exists in `wasmhookctl` alone.
+//! In the order of a call: an [`Arrival`] gets a child (`child`, behind a `filter`) or none, its room is furnished
+//! (`room`). It comes in by one of two doors: as a `component`, whose imports are linked to the door (`link`) and whose
+//! values become JSON and back (`convert`), or as a `command`, with JSON on its streams; either may bring `wasi`.
+//! Messages cross the socket (`frame`), and a timer and a limiter watch (`alarm`, `limits`). `pool` lends memory from
+//! guest to guest. `engine` holds the settings that compiler and runner must share; `compile` exists in `wasmhookctl` alone.
 
 mod alarm;
 mod child;
+mod command;
 #[cfg(feature = "compiler")]
 mod compile;
+mod component;
 mod convert;
 mod door;
 mod engine;
@@ -27,6 +30,7 @@ mod rights;
 mod room;
 mod tenant;
 mod warm;
+mod wasi;
 
 #[cfg(feature = "compiler")]
 pub use compile::{CompileError, Import, Inspection, Kind, LARGEST_MODULE, Source, compile, inspect};
@@ -35,11 +39,12 @@ pub use engine::build_id;
 pub use fault::{Culprit, Fault};
 pub use limits::Limits;
 pub use pool::expect_guests;
-pub use room::{Outcome, Phase, Report, Usage, Verdict};
+pub use room::{Outcome, Outside, Phase, Report, Usage, Verdict};
 
+use serde::{Deserialize, Serialize};
 use std::fs::File;
 use std::mem::ManuallyDrop;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 /// The contract's exports, generated; its imports are linked one by one (`link`).
 #[allow(missing_docs, unsafe_code, unreachable_pub, unused_qualifications, clippy::all, clippy::pedantic)]
@@ -58,61 +63,85 @@ mod bindings {
 pub use bindings::exports::wasmhook::hook::handler::{PostVerdict, PreVerdict, Request};
 pub use bindings::wasmhook::hook::types::CniError;
 
-/// Where a guest runs.
+/// Where guests run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Isolation {
-    /// In a forked child of its own, which is all that a hostile guest can bring down.
-    Module,
+    /// In a forked child, which is all that a hostile guest can bring down.
+    Child,
     /// In this process: faster, for modules that one trusts as one trusts a native plugin.
     None,
 }
 
-/// A guest in its room: let in once, asked once per phase, each time in a fresh instance.
-pub struct Guest<D: 'static>(Place<D>);
+/// A guest that is to be let in.
+#[derive(Clone, Copy)]
+pub struct Arrival<'a> {
+    /// Its compiled module, opened, and checked by whoever opened it.
+    pub artifact: &'a File,
+    /// What it may take. What a single question says may be less.
+    pub limits: Limits,
+    /// Asked for every function that it imports.
+    pub admits: &'a dyn Fn(&str, &str) -> Admission,
+}
+
+/// What a guest is asked.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Question<P> {
+    /// Which one, in the order of arrival.
+    pub guest: usize,
+    /// Before the plugin, or after.
+    pub phase: P,
+    /// What ends it.
+    pub limits: Limits,
+    /// What it may know of the world outside.
+    pub outside: Outside,
+}
+
+/// Guests in their rooms: let in once, asked once per phase, each time in a fresh instance.
+pub struct Rooms<D: 'static>(Place<D>);
 
 enum Place<D: 'static> {
     Child(child::Child),
     /// Never taken apart: the process ends with the call, and nobody gets the time back.
-    Here(ManuallyDrop<Box<room::Room<D>>>, Limits),
+    Here(ManuallyDrop<Vec<Box<room::Room<D>>>>),
 }
 
-impl<D: Door + 'static> Guest<D> {
-    /// Lets in a guest. `artifact` is its compiled module, opened, and checked by whoever opened it; `admits` is
-    /// asked for every function that it imports.
+impl<D: Door + 'static> Rooms<D> {
+    /// Lets guests in. In a child all of them share it: whoever breaks out is among the others.
     ///
-    /// With [`Isolation::Module`] this forks: call it from the main thread of a process that has only one. What is
-    /// wrong with the module is then told by the first [`ask`](Self::ask).
-    pub fn enter(
-        artifact: &File,
-        limits: Limits,
-        isolation: Isolation,
-        admits: &dyn Fn(&str, &str) -> Admission,
-    ) -> Result<Self, Fault> {
+    /// With [`Isolation::Child`] this forks: call it from the main thread of a process that has only one. What is
+    /// wrong with a module is then told by the first [`ask`](Self::ask).
+    pub fn open(arrivals: &[Arrival<'_>], isolation: Isolation) -> Result<Self, Fault> {
         Ok(Self(match isolation {
-            Isolation::Module => Place::Child(child::Child::fork(artifact, limits, admits)?),
+            Isolation::Child => Place::Child(child::Child::fork(arrivals)?),
             Isolation::None => {
-                let room = Box::new(room::Room::furnish(artifact, admits)?);
-                Place::Here(ManuallyDrop::new(room), limits)
+                let room = |it: &Arrival<'_>| room::Room::furnish(it.artifact, &it.limits, it.admits);
+                let rooms = arrivals.iter().map(|it| room(it).map(Box::new)).collect::<Result<_, _>>()?;
+                Place::Here(ManuallyDrop::new(rooms))
             }
         }))
     }
 
-    /// Asks for a verdict within `wall`, host calls going through `door`. After a fault the guest is not to be asked
-    /// again.
-    pub fn ask(&mut self, phase: &Phase, wall: Duration, door: D) -> (Report, D) {
+    /// Asks for a verdict, host calls going through `door`. After a fault nobody of these is to be asked again.
+    pub fn ask(&mut self, question: &Question<&Phase>, door: D) -> (Report, D) {
         let started = Instant::now();
         match &mut self.0 {
-            Place::Child(child) => child.ask(phase, wall, door, started),
-            Place::Here(room, limits) => room.ask(phase, &Limits { wall, ..*limits }, door, started),
+            Place::Child(child) => child.ask(question, door, started),
+            Place::Here(rooms) => match rooms.get(question.guest) {
+                Some(room) => {
+                    let Question { phase, limits, outside, .. } = question;
+                    room.ask(phase, limits, outside, door, started)
+                }
+                None => (Report { verdict: Err(Fault::Gone), usage: Usage::default() }, door),
+            },
         }
     }
 }
 
-impl<D> std::fmt::Debug for Guest<D> {
+impl<D> std::fmt::Debug for Rooms<D> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self.0 {
-            Place::Child(_) => "guest in a child",
-            Place::Here(..) => "guest in this process",
+            Place::Child(_) => "guests in a child",
+            Place::Here(..) => "guests in this process",
         })
     }
 }

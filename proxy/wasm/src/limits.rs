@@ -1,8 +1,11 @@
+use crate::Fault;
+use serde::{Deserialize, Serialize};
 use std::time::Duration;
 use wasmtime::{ResourceLimiter, Result};
 
-/// What ends a guest, per visit (one hook, one phase).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// What ends a guest, per visit (one hook, one phase). What counts host calls is not looked at here: it is for whoever
+/// stands at the door.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Limits {
     /// Processor time.
     pub cpu: Duration,
@@ -10,33 +13,130 @@ pub struct Limits {
     pub wall: Duration,
     /// Bytes of linear memory, all memories of the guest together.
     pub memory: u64,
+    /// Bytes of the stack that the guest's functions call each other on.
+    pub stack: u64,
+    /// Core instances.
+    pub instances: u64,
+    /// Tables.
+    pub tables: u64,
+    /// Elements of each table.
+    pub table_elements: u64,
+    /// Bytes of the module as it was installed.
+    pub module: u64,
+    /// Bytes of the verdict.
+    pub verdict: u64,
+    /// Lines of log.
+    pub log_lines: u64,
+    /// Bytes of log; also what a command may write on its stderr.
+    pub log_bytes: u64,
+    /// Host calls.
+    pub host_calls: u64,
+    /// Bytes of host calls and their replies.
+    pub host_bytes: u64,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { cpu: Duration::from_secs(2), wall: Duration::from_secs(10), memory: 64 << 20 }
+        Self {
+            cpu: Duration::from_secs(2),
+            wall: Duration::from_secs(10),
+            memory: 64 << 20,
+            stack: 512 << 10,
+            // A Go or Python component has a handful; a hundred is somebody trying something.
+            instances: 100,
+            tables: 20,
+            // Functions that can be called indirectly: ten times what QuickJS has, at 8 bytes each.
+            table_elements: 100_000,
+            // Python with its library has 18 MB.
+            module: 32 << 20,
+            verdict: 1 << 20,
+            log_lines: 1000,
+            log_bytes: 256 << 10,
+            host_calls: 10_000,
+            host_bytes: 16 << 20,
+        }
     }
 }
 
-/// A Go or Python component has a handful of core instances; a hundred is somebody trying something.
-pub(crate) const INSTANCES: usize = 100;
-pub(crate) const TABLES: usize = 20;
+impl Limits {
+    /// The most that can be set at all. Times: an hour is longer than any runtime waits. Memory: all of a 32-bit guest's.
+    /// Stack: what fits on the main thread's own, with room for the host. A verdict must pass in one message.
+    pub const MOST: Self = Self {
+        cpu: Duration::from_hours(1),
+        wall: Duration::from_hours(1),
+        memory: 4 << 30,
+        stack: 4 << 20,
+        instances: 1000,
+        tables: 100,
+        table_elements: 1_000_000,
+        module: 1 << 30,
+        verdict: 3 << 20,
+        log_lines: 1_000_000,
+        log_bytes: 64 << 20,
+        host_calls: 1_000_000,
+        host_bytes: 1 << 30,
+    };
+
+    /// The greater of each.
+    #[must_use]
+    pub fn greater(&self, other: &Self) -> Self {
+        self.each(other, Duration::max, u64::max)
+    }
+
+    /// The lesser of each.
+    #[must_use]
+    pub fn lesser(&self, other: &Self) -> Self {
+        self.each(other, Duration::min, u64::min)
+    }
+
+    fn each(
+        &self,
+        other: &Self,
+        time: fn(Duration, Duration) -> Duration,
+        number: fn(u64, u64) -> u64,
+    ) -> Self {
+        Self {
+            cpu: time(self.cpu, other.cpu),
+            wall: time(self.wall, other.wall),
+            memory: number(self.memory, other.memory),
+            stack: number(self.stack, other.stack),
+            instances: number(self.instances, other.instances),
+            tables: number(self.tables, other.tables),
+            table_elements: number(self.table_elements, other.table_elements),
+            module: number(self.module, other.module),
+            verdict: number(self.verdict, other.verdict),
+            log_lines: number(self.log_lines, other.log_lines),
+            log_bytes: number(self.log_bytes, other.log_bytes),
+            host_calls: number(self.host_calls, other.host_calls),
+            host_bytes: number(self.host_bytes, other.host_bytes),
+        }
+    }
+}
+
+/// `64MiB` where that is exact.
+pub(crate) fn size(bytes: u64) -> String {
+    match bytes {
+        bytes if bytes.is_multiple_of(1 << 20) => format!("{}MiB", bytes >> 20),
+        bytes if bytes.is_multiple_of(1 << 10) => format!("{}KiB", bytes >> 10),
+        bytes => format!("{bytes}B"),
+    }
+}
+
+/// Linear memories of one guest; their bytes are counted together.
 pub(crate) const MEMORIES: usize = 10;
-/// Functions that can be called indirectly: 100,000 is ten times what QuickJS has, at 8 bytes each.
-pub(crate) const TABLE_ELEMENTS: usize = 100_000;
 
 /// Counts what a guest takes and refuses the rest. A refusal is remembered: what the guest does about it (mostly
 /// a bare trap) would not tell anybody why.
 #[derive(Debug)]
 pub(crate) struct Limiter {
-    allowed: u64,
+    limits: Limits,
     taken: u64,
-    refused: bool,
+    refused: Option<Fault>,
 }
 
 impl Limiter {
     pub(crate) fn new(limits: &Limits) -> Self {
-        Self { allowed: limits.memory, taken: 0, refused: false }
+        Self { limits: *limits, taken: 0, refused: None }
     }
 
     /// Bytes of linear memory; it never shrinks.
@@ -44,38 +144,51 @@ impl Limiter {
         self.taken
     }
 
-    pub(crate) fn refused_memory(&self) -> bool {
-        self.refused
+    /// What was refused first.
+    pub(crate) fn refused(&self) -> Option<&Fault> {
+        self.refused.as_ref()
+    }
+
+    fn refuse(&mut self, fault: Fault) {
+        self.refused.get_or_insert(fault);
     }
 }
 
 impl ResourceLimiter for Limiter {
     fn memory_growing(&mut self, current: usize, desired: usize, _maximum: Option<usize>) -> Result<bool> {
         let more = desired.saturating_sub(current) as u64;
-        let fits = self.taken.saturating_add(more) <= self.allowed;
+        let fits = self.taken.saturating_add(more) <= self.limits.memory;
         if fits {
             self.taken += more;
         } else {
-            self.refused = true;
+            self.refuse(Fault::Memory(self.limits.memory));
         }
         Ok(fits)
     }
 
     fn table_growing(&mut self, _current: usize, desired: usize, _maximum: Option<usize>) -> Result<bool> {
-        Ok(desired <= TABLE_ELEMENTS)
+        let fits = desired as u64 <= self.limits.table_elements;
+        if !fits {
+            self.refuse(Fault::limit("table", self.limits.table_elements, "elements", "tableElements"));
+        }
+        Ok(fits)
     }
 
     fn instances(&self) -> usize {
-        INSTANCES
+        count(self.limits.instances)
     }
 
     fn tables(&self) -> usize {
-        TABLES
+        count(self.limits.tables)
     }
 
     fn memories(&self) -> usize {
         MEMORIES
     }
+}
+
+pub(crate) fn count(limit: u64) -> usize {
+    usize::try_from(limit).unwrap_or(usize::MAX)
 }
 
 #[cfg(test)]
@@ -87,9 +200,9 @@ mod tests {
         let mut limiter = Limiter::new(&Limits { memory: 100, ..Limits::default() });
         assert!(limiter.memory_growing(0, 60, None).unwrap());
         assert!(limiter.memory_growing(0, 40, None).unwrap());
-        assert!(!limiter.refused_memory());
+        assert!(limiter.refused().is_none());
         assert!(!limiter.memory_growing(40, 41, None).unwrap());
-        assert!(limiter.refused_memory());
+        assert_eq!(limiter.refused(), Some(&Fault::Memory(100)));
         assert_eq!(limiter.taken(), 100);
     }
 }

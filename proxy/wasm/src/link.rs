@@ -11,16 +11,24 @@ use wasmtime::{Engine, StoreContextMut};
 
 /// The package whose interfaces are host calls.
 const PACKAGE: &str = "wasmhook:host/";
+/// What any toolchain may bring.
+const WASI: &str = "wasi:";
 /// The versions of the contract that are spoken here.
 const VERSIONS: [&str; 1] = ["0.1.0"];
 
+/// Also tells whether the guest imports WASI, which then is linked as a whole.
 pub(crate) fn link<D: Door + 'static>(
     engine: &Engine,
     component: &Component,
     admits: &dyn Fn(&str, &str) -> Admission,
-) -> Result<Linker<Tenant<D>>, Fault> {
+) -> Result<(Linker<Tenant<D>>, bool), Fault> {
     let mut linker = Linker::new(engine);
+    let mut imports_wasi = false;
     for (import, item) in component.component_type().imports(engine) {
+        if import.starts_with(WASI) {
+            imports_wasi = true;
+            continue;
+        }
         let ComponentItem::ComponentInstance(instance) = item.ty else {
             return Err(Fault::Import(import.to_owned()));
         };
@@ -50,7 +58,11 @@ pub(crate) fn link<D: Door + 'static>(
                 .map_err(|error| Fault::Host(format!("cannot link `{import}`: {error:#}")))?;
         }
     }
-    Ok(linker)
+    if imports_wasi {
+        wasmtime_wasi::p2::add_to_linker_async(&mut linker)
+            .map_err(|error| Fault::Host(format!("cannot link WASI: {error:#}")))?;
+    }
+    Ok((linker, imports_wasi))
 }
 
 /// `wasmhook:host/link@0.1.0` → `link`.

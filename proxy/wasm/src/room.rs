@@ -1,16 +1,20 @@
 use crate::alarm::{Alarm, Reached};
-use crate::bindings::Room as Exports;
 use crate::limits::{Limiter, Limits};
 use crate::tenant::Tenant;
-use crate::{Admission, CniError, Door, Fault, PostVerdict, PreVerdict, Request, engine, link, warm};
+use crate::wasi::{self, Streams, Wasi};
+use crate::{
+    Admission, CniError, Door, Fault, PostVerdict, PreVerdict, Request, command, component, engine, warm,
+};
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 use std::fmt;
 use std::fs::File;
 use std::io;
-use std::os::fd::AsRawFd;
+use std::os::unix::fs::FileExt;
 use std::time::{Duration, Instant};
-use wasmtime::component::{Component, InstancePre};
-use wasmtime::{Engine, Store, Trap};
+use tokio::runtime::Runtime;
+use tokio::time::timeout;
+use wasmtime::{Engine, Precompiled, Store, Trap};
 
 /// A plugin's result as JSON text, or its error.
 pub type Outcome = Result<String, CniError>;
@@ -63,42 +67,65 @@ pub struct Report {
     pub usage: Usage,
 }
 
+/// What a guest may know of the world outside, told with each question so that it can be told again.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Outside {
+    /// Time since 1970.
+    pub now: Duration,
+    /// What its random numbers are made of.
+    pub seed: u64,
+}
+
 /// All a guest needs but itself.
 pub(crate) struct Room<D: 'static> {
     engine: Engine,
-    guest: InstancePre<Tenant<D>>,
+    guest: Way<D>,
+    /// For guests with WASI: they may wait, and somebody must watch the time.
+    runtime: Option<Runtime>,
+}
+
+/// The door that a guest came in by.
+enum Way<D: 'static> {
+    Component(component::Guest<D>),
+    Command(command::Guest<D>),
 }
 
 impl<D: Door + 'static> Room<D> {
-    pub(crate) fn furnish(artifact: &File, admits: &dyn Fn(&str, &str) -> Admission) -> Result<Self, Fault> {
-        let host = |error: wasmtime::Error| Fault::Host(format!("{error:#}"));
+    pub(crate) fn furnish(
+        artifact: &File,
+        limits: &Limits,
+        admits: &dyn Fn(&str, &str) -> Admission,
+    ) -> Result<Self, Fault> {
         warm::warm_up();
-        let engine = engine::engine().map_err(host)?;
-        // By way of /proc, because it is the open file that was checked, not its path.
-        let path = format!("/proc/self/fd/{}", artifact.as_raw_fd());
-        // SAFETY: the caller vouches for the file: made by our own compiler, and nobody else could write it
-        // (`wasmhook_store::Compiled`).
-        #[allow(unsafe_code, reason = "loading compiled code")]
-        let component = unsafe { Component::deserialize_file(&engine, path) }
-            .map_err(|error| Fault::Artifact(format!("{error:#}")))?;
-        component.initialize_copy_on_write_image().map_err(host)?;
-        if component.get_export_index(None, "wasmhook:hook/handler@0.1.0").is_none() {
-            return Err(Fault::World);
-        }
-        let guest = link::link(&engine, &component, admits)?
-            .instantiate_pre(&component)
-            .map_err(|error| Fault::Import(format!("{error:#}")))?;
-        Ok(Self { engine, guest })
+        let engine = engine::engine(limits.stack).map_err(|error| Fault::Host(format!("{error:#}")))?;
+        let guest = match kind(artifact) {
+            Some(Precompiled::Module) => Way::Command(command::Guest::furnish(&engine, artifact)?),
+            _ => Way::Component(component::Guest::furnish(&engine, artifact, admits)?),
+        };
+        let waits = match &guest {
+            Way::Component(guest) => guest.imports_wasi,
+            Way::Command(_) => true,
+        };
+        Ok(Self { engine, guest, runtime: waits.then(wasi::runtime).transpose()? })
     }
 
     /// Lets the guest in for one phase.
-    pub(crate) fn ask(&self, phase: &Phase, limits: &Limits, door: D, started: Instant) -> (Report, D) {
-        let mut store = Store::new(&self.engine, Tenant { door, limiter: Limiter::new(limits) });
-        let (verdict, cpu) = match self.visit(&mut store, phase, limits) {
+    pub(crate) fn ask(
+        &self,
+        phase: &Phase,
+        limits: &Limits,
+        outside: &Outside,
+        door: D,
+        started: Instant,
+    ) -> (Report, D) {
+        let tenant = Tenant { door, limiter: Limiter::new(limits), wasi: None, reply: Vec::new() };
+        let mut store = Store::new(&self.engine, tenant);
+        let (verdict, cpu) = match self.visit(&mut store, phase, limits, outside) {
             Ok(visited) => visited,
             Err(timers) => (Err(Fault::Host(format!("timers: {timers}"))), Duration::ZERO),
         };
-        let Tenant { door, limiter } = store.into_data();
+        self.copy_streams(store.data_mut());
+        let Tenant { door, limiter, .. } = store.into_data();
         let usage = Usage { wall: started.elapsed(), cpu, memory: limiter.taken() };
         (Report { verdict, usage }, door)
     }
@@ -108,6 +135,7 @@ impl<D: Door + 'static> Room<D> {
         store: &mut Store<Tenant<D>>,
         phase: &Phase,
         limits: &Limits,
+        outside: &Outside,
     ) -> io::Result<(Result<Verdict, Fault>, Duration)> {
         store.limiter(|tenant| &mut tenant.limiter);
         // Bytes of arguments that one host call may lift out of the guest.
@@ -115,28 +143,73 @@ impl<D: Door + 'static> Room<D> {
         store.set_epoch_deadline(1);
         store.epoch_deadline_trap();
         let alarm = Alarm::arm(&self.engine, limits.cpu, limits.wall)?;
-        let verdict = match ask(store, &self.guest, phase) {
-            Ok(said) => said.map_err(Fault::Reported),
+        let verdict = match self.say(store, phase, limits, outside) {
+            Ok(Ok(verdict)) if verdict.size() > limits.verdict => {
+                Err(Fault::bytes("verdict", limits.verdict, "verdict"))
+            }
+            Ok(said) => said,
             Err(error) => Err(explain(&error, store.data(), limits, alarm.reached())),
         };
         Ok((verdict, alarm.cpu()))
     }
+
+    /// Outer error: the guest trapped. Inner: it says itself that it is broken, or says nothing that can be meant.
+    fn say(
+        &self,
+        store: &mut Store<Tenant<D>>,
+        phase: &Phase,
+        limits: &Limits,
+        outside: &Outside,
+    ) -> wasmtime::Result<Result<Verdict, Fault>> {
+        let Some(runtime) = &self.runtime else {
+            return match &self.guest {
+                Way::Component(guest) => guest.ask(store, phase),
+                Way::Command(_) => Ok(Err(Fault::World)),
+            };
+        };
+        let late = |_| Ok(Err(Fault::Wall(limits.wall)));
+        match &self.guest {
+            Way::Component(guest) => {
+                let streams = Streams { stdout: limits.log_bytes, stderr: limits.log_bytes };
+                store.data_mut().wasi = Some(Wasi::component(outside, streams));
+                let saying = guest.ask_and_wait(store, phase);
+                runtime.block_on(async { timeout(limits.wall, saying).await }).unwrap_or_else(late)
+            }
+            Way::Command(guest) => {
+                let stdin = match command::request(phase) {
+                    Ok(stdin) => stdin,
+                    Err(fault) => return Ok(Err(fault)),
+                };
+                let streams = Streams { stdout: limits.verdict, stderr: limits.log_bytes };
+                store.data_mut().wasi = Some(Wasi::command(outside, streams, stdin));
+                let saying = guest.ask(store, phase, limits.verdict);
+                runtime.block_on(async { timeout(limits.wall, saying).await }).unwrap_or_else(late)
+            }
+        }
+    }
+
+    /// What a guest wrote on its streams goes where all it says goes; a command's stdout is its verdict.
+    fn copy_streams(&self, tenant: &mut Tenant<D>) {
+        let Some(wasi) = tenant.wasi.take() else { return };
+        let stdout = match self.guest {
+            Way::Component(_) => wasi.stdout.lines(),
+            Way::Command(_) => Vec::new(),
+        };
+        for line in stdout.into_iter().chain(wasi.stderr.lines()) {
+            let line = json!({ "level": "info", "message": line, "fields": [] });
+            if tenant.door.call("log.write", line).get("failure").is_some() {
+                // The rest is too much as well.
+                return;
+            }
+        }
+    }
 }
 
-/// Instantiating is the guest's code already: its start functions. Outer error: it trapped. Inner: it says itself
-/// that it is broken.
-fn ask<D: Door + 'static>(
-    store: &mut Store<Tenant<D>>,
-    guest: &InstancePre<Tenant<D>>,
-    phase: &Phase,
-) -> wasmtime::Result<Result<Verdict, String>> {
-    let instance = guest.instantiate(&mut *store)?;
-    let exports = Exports::new(&mut *store, &instance)?;
-    let handler = exports.wasmhook_hook_handler();
-    Ok(match phase {
-        Phase::Pre(request) => handler.call_pre(store, request)?.map(Verdict::Pre),
-        Phase::Post(request, outcome) => handler.call_post(store, request, outcome)?.map(Verdict::Post),
-    })
+/// Which way an artifact goes, by wasmtime's own header. `None`: loading it will say what is wrong.
+fn kind(artifact: &File) -> Option<Precompiled> {
+    let mut header = [0; 64];
+    artifact.read_exact_at(&mut header, 0).ok()?;
+    Engine::detect_precompiled(&header)
 }
 
 /// Says which limit it was where it was one: the trap itself only says `interrupt` or `unreachable`.
@@ -149,13 +222,25 @@ fn explain<D>(
     match (error.downcast_ref::<Trap>(), reached) {
         (Some(Trap::Interrupt), Some(Reached::Cpu)) => return Fault::Cpu(limits.cpu),
         (Some(Trap::Interrupt), Some(Reached::Wall)) => return Fault::Wall(limits.wall),
-        _ if tenant.limiter.refused_memory() => return Fault::Memory(limits.memory),
+        (Some(Trap::StackOverflow), _) => return Fault::bytes("stack", limits.stack, "stack"),
         _ => {}
     }
-    match error.downcast_ref::<Trap>() {
-        Some(trap) => Fault::Trap(trap.to_string().trim_start_matches("wasm trap: ").to_owned()),
-        None => Fault::Trap(error.root_cause().to_string()),
+    if let Some(fault) = tenant.limiter.refused() {
+        return fault.clone();
     }
+    if let Some(trap) = error.downcast_ref::<Trap>() {
+        return Fault::Trap(trap.to_string().trim_start_matches("wasm trap: ").to_owned());
+    }
+    let said = error.root_cause().to_string();
+    // wasmtime has no type for these.
+    for (what, key, limit) in
+        [("instance", "instances", limits.instances), ("table", "tables", limits.tables)]
+    {
+        if said.contains(&format!("{what} count too high")) {
+            return Fault::limit(what, limit, key, key);
+        }
+    }
+    Fault::Trap(said)
 }
 
 /// The types of the contract print short in logs.

@@ -115,7 +115,7 @@ mod tests {
         let Ok(Found::Metadata(core)) = kind::of(module) else { panic!("metadata") };
         let compiler = engine::compiler().unwrap();
         let code = compiler.precompile_component(&encode(module, &core).unwrap()).unwrap();
-        let engine = engine::engine().unwrap();
+        let engine = engine::engine(crate::Limits::default().stack).unwrap();
         // SAFETY: compiled above.
         #[allow(unsafe_code, reason = "loading compiled code")]
         let component = unsafe { Component::deserialize(&engine, code) }.unwrap();

@@ -103,7 +103,7 @@ impl Inspection {
 }
 
 /// Compiles a module, for any processor of this machine's architecture. The output is what
-/// [`Guest::enter`](crate::Guest::enter) wants.
+/// [`Arrival::artifact`](crate::Arrival::artifact) wants.
 ///
 /// This forks, as [`inspect`] does: call it from the main thread of a process that has only one.
 pub fn compile(module: &[u8]) -> Result<Vec<u8>, CompileError> {

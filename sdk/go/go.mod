@@ -1,0 +1,3 @@
+module github.com/wasmhook/wasmhook/sdk/go
+
+go 1.24
