@@ -9,6 +9,7 @@ use std::time::Instant;
 use wasmhook_plugin::settings::Settings;
 use wasmhook_plugin::{Modules, entry::ModuleRef};
 use wasmhook_store::{Compiled, Digest};
+use wasmhook_wasm::{CompileError, Inspection, LARGEST_MODULE};
 
 /// Compile modules ahead of time, so that no pod waits for it
 ///
@@ -57,7 +58,7 @@ impl Compile {
             match compile(&store, &module) {
                 Ok(row) => rows.push(row),
                 // The others are still compiled.
-                Err(failure @ Failure::Module { .. }) => {
+                Err(failure @ Failure::Module { .. }) if !failure.is_the_hosts() => {
                     complain(&failure);
                     verdict = Verdict::Bad;
                 }
@@ -127,7 +128,7 @@ fn all(directories: &[PathBuf]) -> Result<Vec<PathBuf>, Failure> {
 
 /// Compiles one module into the store, unless it is there.
 fn compile(store: &Compiled, module: &Path) -> Result<Row, Failure> {
-    let bytes = crate::read(module)?;
+    let bytes = read(module)?;
     let digest = Digest::of(&bytes);
     store.prepare()?;
     let started = Instant::now();
@@ -146,15 +147,30 @@ fn compile(store: &Compiled, module: &Path) -> Result<Row, Failure> {
     })
 }
 
+/// A module's bytes, not endlessly many.
+pub(crate) fn read(module: &Path) -> Result<Vec<u8>, Failure> {
+    let bytes = crate::read_at_most(module, LARGEST_MODULE + 1)?;
+    if bytes.len() as u64 > LARGEST_MODULE {
+        return Err(Failure::Module { path: module.into(), source: CompileError::Size });
+    }
+    Ok(bytes)
+}
+
+/// Compiled in a child: what has read a stranger's bytes is not this process.
 pub(crate) fn machine_code(module: &Path, bytes: &[u8]) -> Result<Vec<u8>, Failure> {
     wasmhook_wasm::compile(bytes).map_err(|source| Failure::Module { path: module.into(), source })
+}
+
+/// What a module is, read in a child as well.
+pub(crate) fn inspect(module: &Path, bytes: &[u8]) -> Result<Inspection, Failure> {
+    wasmhook_wasm::inspect(bytes).map_err(|source| Failure::Module { path: module.into(), source })
 }
 
 fn to_stdout(store: &Compiled, modules: &[PathBuf]) -> Result<Verdict, Failure> {
     let [module] = modules else {
         return Err(Failure::Value("--stdout", "takes one module".into()));
     };
-    let bytes = crate::read(module)?;
+    let bytes = read(module)?;
     let code = machine_code(module, &bytes)?;
     store.write_to(&mut io::stdout().lock(), &Digest::of(&bytes), &code)?;
     Ok(Verdict::Good)

@@ -2,11 +2,13 @@ use crate::output::{BOLD, FAINT, GOOD, Output, size};
 use crate::{Failure, Verdict, compile};
 use clap::Args;
 use serde::Serialize;
+use std::collections::BTreeSet;
 use std::io::Write;
 use std::path::PathBuf;
 use wasmhook_plugin::Modules;
 use wasmhook_plugin::settings::Settings;
 use wasmhook_store::Digest;
+use wasmhook_wasm::Source;
 
 /// Show what a module is and which grants it needs; nothing of it is run
 #[derive(Args)]
@@ -20,12 +22,16 @@ struct Report {
     module: PathBuf,
     sha256: String,
     bytes: u64,
-    /// Does it export the hook's handler?
+    /// `component`, `core module with component metadata` or `command`.
+    kind: String,
+    /// Does it export what a hook does?
     hook: bool,
     exports: Vec<String>,
     imports: Vec<Import>,
-    /// What `grants` must hold.
+    /// What `grants` must hold, as far as the imports tell.
     grants: Vec<String>,
+    /// Do they tell? Which host functions a command calls is known when it calls them.
+    grants_known: bool,
     /// Imports that this wasmhook does not offer: the module cannot run here.
     unknown: Vec<String>,
     /// Is a compiled form of it in the node's store?
@@ -37,19 +43,22 @@ struct Import {
     name: String,
     functions: Vec<String>,
     grant: Option<String>,
+    /// WASI's, which every hook may have.
+    wasi: bool,
 }
 
 impl Inspect {
     pub(crate) fn run(&self, settings: &Settings, out: &mut Output) -> Result<Verdict, Failure> {
         let path = compile::resolve(&self.module, settings)?;
-        let bytes = crate::read(&path)?;
-        let inspection = wasmhook_wasm::inspect(&bytes)
-            .map_err(|source| Failure::Module { path: path.clone(), source })?;
+        let bytes = compile::read(&path)?;
+        let inspection = compile::inspect(&path, &bytes)?;
         let digest = Digest::of(&bytes);
         let mut report = Report {
             sha256: digest.to_string(),
             bytes: bytes.len() as u64,
+            kind: inspection.kind.to_string(),
             hook: inspection.is_hook,
+            grants_known: !inspection.calls_the_door(),
             exports: inspection.exports,
             imports: Vec::new(),
             grants: Vec::new(),
@@ -58,17 +67,19 @@ impl Inspect {
             module: path,
         };
         for import in inspection.imports {
-            let interface = import.interface.as_deref().and_then(wasmhook_host::interface);
+            let interface = import.source.interface().and_then(wasmhook_host::interface);
             let grant = interface.filter(|it| !it.free).map(|it| it.name.to_owned());
-            match interface {
-                None => report.unknown.push(import.name.clone()),
-                Some(interface) => {
+            match (&import.source, interface) {
+                (Source::Door | Source::Wasi, _) => {}
+                (_, None) => report.unknown.push(import.name.clone()),
+                (_, Some(interface)) => {
                     let missing = import.functions.iter().filter(|it| !interface.has(it));
                     report.unknown.extend(missing.map(|it| format!("{}#{it}", import.name)));
                 }
             }
             report.grants.extend(grant.clone());
-            report.imports.push(Import { name: import.name, functions: import.functions, grant });
+            let wasi = import.source == Source::Wasi;
+            report.imports.push(Import { name: import.name, functions: import.functions, grant, wasi });
         }
         let verdict = if report.hook && report.unknown.is_empty() { Verdict::Good } else { Verdict::Bad };
         out.print(&report, text)?;
@@ -81,25 +92,34 @@ fn text(out: &mut dyn Write, report: &Report) -> std::io::Result<()> {
     row(out, "Module", &report.module.display().to_string())?;
     row(out, "Size", &size(report.bytes))?;
     row(out, "SHA-256", &report.sha256)?;
-    let world = if report.hook {
-        "wasmhook:hook/hook@0.1.0"
-    } else {
-        "none of ours: it exports no wasmhook:hook/handler@0.1.0"
+    row(out, "Kind", &report.kind)?;
+    let hook = match (report.hook, report.kind.as_str()) {
+        (true, "command") => "takes a request on stdin, prints its verdict",
+        (true, _) => "for the world wasmhook:hook/hook@0.1.0",
+        (false, _) => "no: it exports no wasmhook:hook/handler@0.1.0",
     };
-    row(out, "World", world)?;
+    row(out, "Hook", hook)?;
     row(out, "Exports", &report.exports.join(", "))?;
     let mut label = "Imports";
-    for import in &report.imports {
+    for import in report.imports.iter().filter(|it| !it.wasi) {
         let grant =
             import.grant.as_ref().map(|it| format!("  {FAINT}needs grant{FAINT:#} {it}")).unwrap_or_default();
         row(out, label, &format!("{}  {FAINT}{}{FAINT:#}{grant}", import.name, import.functions.join(", ")))?;
         label = "";
     }
+    if let Some(wasi) = wasi(&report.imports) {
+        row(out, label, &wasi)?;
+    }
     if report.imports.is_empty() {
         row(out, label, "nothing")?;
     }
-    let grants =
-        if report.grants.is_empty() { "none".to_owned() } else { format!("\"grants\": {:?}", report.grants) };
+    let grants = match (report.grants_known, report.grants.is_empty()) {
+        (false, _) => {
+            "its imports do not tell: it calls host functions by name; grant what its author says".into()
+        }
+        (true, true) => "none".into(),
+        (true, false) => format!("\"grants\": {:?}", report.grants),
+    };
     row(out, "Grants", &grants)?;
     if !report.unknown.is_empty() {
         row(out, "Unknown", &format!("{}: not offered here, so it cannot run", report.unknown.join(", ")))?;
@@ -110,4 +130,18 @@ fn text(out: &mut dyn Write, report: &Report) -> std::io::Result<()> {
         format!("no: run `wasmhookctl compile {}`", report.module.display())
     };
     row(out, "Compiled", &compiled)
+}
+
+/// A dozen interfaces in one line: there is nothing to decide about them.
+fn wasi(imports: &[Import]) -> Option<String> {
+    let names: Vec<_> = imports.iter().filter(|it| it.wasi).map(|it| it.name.as_str()).collect();
+    if names.is_empty() {
+        return None;
+    }
+    let packages: BTreeSet<_> = names.iter().map(|it| it.split('/').next().unwrap_or(it)).collect();
+    let packages: Vec<_> = packages.into_iter().map(|it| it.trim_start_matches("wasi:")).collect();
+    Some(format!(
+        "wasi: {}  {FAINT}locked down: no files, no network, no environment{FAINT:#}",
+        packages.join(", ")
+    ))
 }

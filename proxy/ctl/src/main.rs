@@ -20,7 +20,9 @@ mod validate;
 
 use clap::{Parser, Subcommand};
 use output::{Format, Output};
-use std::path::PathBuf;
+use std::fs::File;
+use std::io::Read;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use wasmhook_plugin::settings::{Settings, SettingsError};
 
@@ -86,6 +88,13 @@ enum Failure {
     Output(#[from] std::io::Error),
 }
 
+impl Failure {
+    /// Is this machine at fault, where a module was to be read?
+    fn is_the_hosts(&self) -> bool {
+        matches!(self, Self::Module { source, .. } if source.is_the_hosts())
+    }
+}
+
 /// Did a command find what it looked for to be in order?
 enum Verdict {
     Good,
@@ -125,14 +134,18 @@ fn settings(cli: &Cli) -> Result<Settings, Failure> {
 }
 
 /// A file's bytes; `-` is stdin.
-fn read(path: &std::path::Path) -> Result<Vec<u8>, Failure> {
+fn read(path: &Path) -> Result<Vec<u8>, Failure> {
+    read_at_most(path, u64::MAX)
+}
+
+fn read_at_most(path: &Path, most: u64) -> Result<Vec<u8>, Failure> {
+    let mut bytes = Vec::new();
     let read = if path.as_os_str() == "-" {
-        let mut bytes = Vec::new();
-        std::io::Read::read_to_end(&mut std::io::stdin(), &mut bytes).map(|_| bytes)
+        std::io::stdin().take(most).read_to_end(&mut bytes)
     } else {
-        std::fs::read(path)
+        File::open(path).and_then(|file| file.take(most).read_to_end(&mut bytes))
     };
-    read.map_err(|source| Failure::File { path: path.into(), source })
+    read.map(|_| bytes).map_err(|source| Failure::File { path: path.into(), source })
 }
 
 #[cfg(test)]

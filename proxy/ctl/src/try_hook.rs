@@ -17,7 +17,7 @@ use wasmhook_wasm::{CniError, Outcome, Phase, PostVerdict, PreVerdict, Request, 
 /// Run one hook against one request, without root, namespaces or a plugin
 ///
 /// `pre` is run; with a result (--result or --error) `post` is run as well, as if the plugin had answered that.
-/// The hook has every grant it imports. Nothing it says is carried out: its verdict is shown, with what it changes.
+/// The hook has every grant it imports; a command, whose imports do not tell, has all. Nothing it says is carried out: its verdict is shown, with what it changes.
 ///
 /// Exit code: 0 for a verdict, 1 when the hook is broken, 2 when it could not be asked.
 #[derive(Args)]
@@ -94,7 +94,7 @@ struct PhaseReport {
 impl Try {
     pub(crate) fn run(&self, settings: &Settings, out: &mut Output) -> Result<Verdict, Failure> {
         let path = compile::resolve(&self.module, settings)?;
-        let bytes = crate::read(&path)?;
+        let bytes = compile::read(&path)?;
         let asked = self.asked()?;
         let verb: Verb = asked.verb.as_deref().unwrap_or("ADD").parse().map_err(|()| {
             Failure::Value(
@@ -157,12 +157,15 @@ impl Try {
         Ok(asked)
     }
 
-    /// The hook as it would stand in a conflist, with every grant that it imports.
+    /// The hook as it would stand in a conflist, with every grant that it can use.
     fn hook(&self, path: &Path, bytes: &[u8], asked: &Asked) -> Result<HookSpec, Failure> {
-        let inspection =
-            wasmhook_wasm::inspect(bytes).map_err(|source| Failure::Module { path: path.into(), source })?;
-        let grants: Vec<_> = inspection.imports.iter().filter_map(|it| it.interface.clone()).collect();
-        let grants: Vec<_> = grants.into_iter().filter(|it| wasmhook_host::interface(it).is_some()).collect();
+        let inspection = compile::inspect(path, bytes)?;
+        let grants: Vec<_> = if inspection.calls_the_door() {
+            wasmhook_host::INTERFACES.iter().map(|it| it.name).collect()
+        } else {
+            let contract = inspection.imports.iter().filter_map(|it| it.source.interface());
+            contract.filter(|it| wasmhook_host::interface(it).is_some()).collect()
+        };
         let mut limits = serde_json::Map::new();
         for limit in &self.limit {
             let Some((key, value)) = limit.split_once('=') else {

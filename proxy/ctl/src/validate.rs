@@ -1,5 +1,5 @@
 use crate::output::{BAD, BOLD, FAINT, GOOD, Output};
-use crate::{Failure, Verdict};
+use crate::{Failure, Verdict, compile};
 use anstyle::AnsiColor;
 use clap::Args;
 use serde::Serialize;
@@ -11,6 +11,7 @@ use wasmhook_plugin::entry::{Entry, HookSpec, Place};
 use wasmhook_plugin::settings::Settings;
 use wasmhook_plugin::{Modules, find_plugin};
 use wasmhook_store::Digest;
+use wasmhook_wasm::{CompileError, Source};
 
 /// Check a conflist: every mistake at once, with its place and what to do
 ///
@@ -163,9 +164,9 @@ impl Check<'_> {
     fn hook(&mut self, hook: &HookSpec, at: &str) {
         let modules = Modules::new(self.settings);
         let found = modules.path(&hook.module).map_err(|error| error.to_string());
-        let read = |path: PathBuf| match std::fs::read(&path) {
+        let read = |path: PathBuf| match compile::read(&path) {
             Ok(bytes) => Ok((path, bytes)),
-            Err(error) => Err(format!("{}: {error}", path.display())),
+            Err(error) => Err(error.to_string()),
         };
         let (path, bytes) = match found.and_then(read) {
             Ok(module) => module,
@@ -191,18 +192,19 @@ impl Check<'_> {
             Err(error) => return self.error(&format!("{at}.module"), format!("{}: {error}", path.display())),
         };
         if !inspection.is_hook {
-            let error = wasmhook_wasm::CompileError::World;
+            let error = CompileError::World;
             self.error(&format!("{at}.module"), format!("{}: {error}", path.display()));
         }
         let mut used = Vec::new();
         for import in &inspection.imports {
-            match import.interface.as_deref().and_then(wasmhook_host::interface) {
-                None => {
+            match (&import.source, import.source.interface().and_then(wasmhook_host::interface)) {
+                (Source::Door | Source::Wasi, _) => {}
+                (_, None) => {
                     let message = format!("imports `{}`, which this wasmhook does not offer", import.name);
                     self.error(&format!("{at}.module"), message);
                 }
-                Some(interface) if interface.free => {}
-                Some(interface) => {
+                (_, Some(interface)) if interface.free => {}
+                (_, Some(interface)) => {
                     used.push(interface.name);
                     if !hook.grants.iter().any(|it| it.interface() == interface.name) {
                         let message =
@@ -211,6 +213,10 @@ impl Check<'_> {
                     }
                 }
             }
+        }
+        if inspection.calls_the_door() {
+            // By name, while it runs: any of its grants may be what it needs.
+            return;
         }
         for grant in hook.grants.iter().filter(|it| !used.contains(&it.interface())) {
             self.warning(

@@ -27,13 +27,15 @@ mod frame;
 mod limits;
 mod link;
 mod pool;
+#[cfg(feature = "compiler")]
+mod rights;
 mod room;
 mod tenant;
 mod warm;
 mod wasi;
 
 #[cfg(feature = "compiler")]
-pub use compile::{CompileError, Import, Inspection, compile, inspect};
+pub use compile::{CompileError, Import, Inspection, Kind, LARGEST_MODULE, Source, compile, inspect};
 pub use door::{Admission, Door};
 pub use engine::build_id;
 pub use fault::{Culprit, Fault};
