@@ -69,7 +69,11 @@ fn core_modules(component: &[u8]) -> u32 {
 /// take a pointer to the request and return one to the verdict. Zeros mean `proceed` and `keep`: [`GO_ON`].
 #[must_use]
 pub fn component(parts: &str, pre: &str, post: &str) -> Vec<u8> {
-    let text = format!(
+    encode(&wat::parse_str(core(parts, pre, post)).expect("WAT"), "wasmhook:hook/hook")
+}
+
+fn core(parts: &str, pre: &str, post: &str) -> String {
+    format!(
         r#"(module
             {parts}
             (memory (export "memory") 32)
@@ -80,8 +84,18 @@ pub fn component(parts: &str, pre: &str, post: &str) -> Vec<u8> {
                 (global.set $top (i32.add (global.get $top) (local.get 3))))
             (func (export "wasmhook:hook/handler@0.1.0#pre") (param i32) (result i32) {pre})
             (func (export "wasmhook:hook/handler@0.1.0#post") (param i32) (result i32) {post}))"#
-    );
-    encode(&wat::parse_str(text).expect("WAT"), "wasmhook:hook/hook")
+    )
+}
+
+/// A hook that changes nothing and has WASI among its imports.
+#[must_use]
+pub fn with_wasi() -> Vec<u8> {
+    let module =
+        core(r#"(import "wasi:random/random@0.2.0" "get-random-u64" (func (result i64)))"#, GO_ON, GO_ON);
+    let world = "package a:b;
+        package wasi:random@0.2.0 { interface random { get-random-u64: func() -> u64; } }
+        world w { import wasi:random/random@0.2.0; export wasmhook:hook/handler@0.1.0; }";
+    encode(&wat::parse_str(module).expect("WAT"), world)
 }
 
 /// The body of a function that changes nothing.
