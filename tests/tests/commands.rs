@@ -138,7 +138,7 @@ fn host_calls_are_messages_and_refusals_are_told() {
 fn what_one_phase_carries_the_next_one_reads() {
     let parts = r#"(import "wasmhook" "call" (func $call (param i32 i32) (result i32)))
         (data (i32.const 2048) "{\"operation\":\"carry.set\",\"input\":{\"json\":\"[7]\"}}")"#;
-    let body = "(drop (call $call (i32.const 2048) (i32.const 50)))
+    let body = "(drop (call $call (i32.const 2048) (i32.const 48)))
         (call $say (i32.const 2) (i32.const 65536) (local.get $length))";
     let lab = lab("module", &command(parts, body));
     let answer = ask(&lab, "ADD", &json!({ "module": "c", "grants": ["carry"] }));
