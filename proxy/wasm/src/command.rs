@@ -4,11 +4,10 @@
 
 use crate::door::Door;
 use crate::tenant::Tenant;
-use crate::{CniError, Fault, Phase, PostVerdict, PreVerdict, Verdict};
+use crate::{CniError, Fault, Phase, PostVerdict, PreVerdict, Verdict, room};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json, value::RawValue};
 use std::fs::File;
-use std::os::fd::AsRawFd;
 use wasmtime::{Caller, Engine, Extern, InstancePre, Linker, Memory, Module, Store};
 use wasmtime_wasi::{I32Exit, p1};
 
@@ -22,10 +21,9 @@ pub(crate) struct Guest<D: 'static>(InstancePre<Tenant<D>>);
 
 impl<D: Door + 'static> Guest<D> {
     pub(crate) fn furnish(engine: &Engine, artifact: &File) -> Result<Self, Fault> {
-        let path = format!("/proc/self/fd/{}", artifact.as_raw_fd());
         // SAFETY: as for components: the caller vouches for the file.
         #[allow(unsafe_code, reason = "loading compiled code")]
-        let module = unsafe { Module::deserialize_file(engine, path) }
+        let module = unsafe { Module::deserialize_file(engine, room::path(artifact)) }
             .map_err(|error| Fault::Artifact(format!("{error:#}")))?;
         let host = |error: wasmtime::Error| Fault::Host(format!("{error:#}"));
         module.initialize_copy_on_write_image().map_err(host)?;

@@ -2,9 +2,8 @@
 
 use crate::door::{Admission, Door};
 use crate::tenant::Tenant;
-use crate::{CniError, Fault, Outcome, Phase, PostVerdict, PreVerdict, Request, Verdict, link};
+use crate::{CniError, Fault, Outcome, Phase, PostVerdict, PreVerdict, Request, Verdict, link, room};
 use std::fs::File;
-use std::os::fd::AsRawFd;
 use wasmtime::component::{Component, ComponentExportIndex, Instance, InstancePre};
 use wasmtime::{Engine, Store};
 
@@ -42,12 +41,10 @@ impl<D: Door + 'static> Guest<D> {
         artifact: &File,
         admits: &dyn Fn(&str, &str) -> Admission,
     ) -> Result<Self, Fault> {
-        // By way of /proc, because it is the open file that was checked, not its path.
-        let path = format!("/proc/self/fd/{}", artifact.as_raw_fd());
         // SAFETY: the caller vouches for the file: made by our own compiler, and nobody else could write it
         // (`wasmhook_store::Compiled`).
         #[allow(unsafe_code, reason = "loading compiled code")]
-        let component = unsafe { Component::deserialize_file(engine, path) }
+        let component = unsafe { Component::deserialize_file(engine, room::path(artifact)) }
             .map_err(|error| Fault::Artifact(format!("{error:#}")))?;
         component.initialize_copy_on_write_image().map_err(|error| Fault::Host(format!("{error:#}")))?;
         let handler = component.get_export_index(None, HANDLER).ok_or(Fault::World)?;

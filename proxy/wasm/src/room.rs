@@ -10,7 +10,7 @@ use serde_json::json;
 use std::fmt;
 use std::fs::File;
 use std::io;
-use std::os::unix::fs::FileExt;
+use std::os::fd::AsRawFd;
 use std::time::{Duration, Instant};
 use tokio::runtime::Runtime;
 use tokio::time::timeout;
@@ -98,9 +98,12 @@ impl<D: Door + 'static> Room<D> {
     ) -> Result<Self, Fault> {
         warm::warm_up();
         let engine = engine::engine(limits.stack).map_err(|error| Fault::Host(format!("{error:#}")))?;
-        let guest = match kind(artifact) {
-            Some(Precompiled::Module) => Way::Command(command::Guest::furnish(&engine, artifact)?),
-            _ => Way::Component(component::Guest::furnish(&engine, artifact, admits)?),
+        let guest = match component::Guest::furnish(&engine, artifact, admits) {
+            // Only what is no component is looked at more closely, so that components pay nothing for it.
+            Err(Fault::Artifact(_)) if is_module(artifact) => {
+                Way::Command(command::Guest::furnish(&engine, artifact)?)
+            }
+            guest => Way::Component(guest?),
         };
         let waits = match &guest {
             Way::Component(guest) => guest.imports_wasi,
@@ -205,11 +208,15 @@ impl<D: Door + 'static> Room<D> {
     }
 }
 
-/// Which way an artifact goes, by wasmtime's own header. `None`: loading it will say what is wrong.
-fn kind(artifact: &File) -> Option<Precompiled> {
-    let mut header = [0; 64];
-    artifact.read_exact_at(&mut header, 0).ok()?;
-    Engine::detect_precompiled(&header)
+/// By wasmtime's own header: compiled, and not a component.
+fn is_module(artifact: &File) -> bool {
+    let kind = Engine::detect_precompiled_file(path(artifact));
+    matches!(kind, Ok(Some(Precompiled::Module)))
+}
+
+/// By way of /proc, because it is the open file that was checked, not its path.
+pub(crate) fn path(artifact: &File) -> String {
+    format!("/proc/self/fd/{}", artifact.as_raw_fd())
 }
 
 /// Says which limit it was where it was one: the trap itself only says `interrupt` or `unreachable`.
