@@ -4,7 +4,8 @@ SHELL := /bin/bash
 
 HOST := $(shell rustc -vV | sed -n 's/^host: //p')
 # Static and not relocated: nothing to link or relocate when a runtime starts us.
-STATIC := RUSTFLAGS="-C target-feature=+crt-static -C relocation-model=static" cargo build --quiet --locked --target $(HOST)
+# Random seeds come from the system call: a guest's child has no files.
+STATIC := RUSTFLAGS="-C target-feature=+crt-static -C relocation-model=static --cfg getrandom_backend=\"linux_getrandom\"" cargo build --quiet --locked --target $(HOST)
 OUT := target/$(HOST)
 PACKAGES := containernetworking-plugins e2fsprogs iproute2 iptables iputils-ping jq
 TOOLS := target/tools
@@ -19,10 +20,10 @@ build: ## dist/wasmhook (the plugin) and dist/wasmhookctl
 	@mkdir -p dist
 	@echo "building wasmhook (the first time takes minutes: wasmtime, with link-time optimisation)"
 	@$(STATIC) --release -p wasmhook
-	@install -m 0755 $(OUT)/release/wasmhook dist/
+	@install -s -m 0755 $(OUT)/release/wasmhook dist/
 	@echo "building wasmhookctl (with the compiler)"
 	@$(STATIC) --profile tool -p wasmhookctl
-	@install -m 0755 $(OUT)/tool/wasmhookctl dist/
+	@install -s -m 0755 $(OUT)/tool/wasmhookctl dist/
 
 .PHONY: hooks
 hooks: ## dist/hooks/*.wasm, every example

@@ -69,19 +69,19 @@ fn core_modules(component: &[u8]) -> u32 {
 /// take a pointer to the request and return one to the verdict. Zeros mean `proceed` and `keep`: [`GO_ON`].
 #[must_use]
 pub fn component(parts: &str, pre: &str, post: &str) -> Vec<u8> {
-    encode(&handler(parts, pre, post), HOOK)
+    encode(&wat::parse_str(core(parts, pre, post)).expect("WAT"), HOOK)
 }
 
 /// The same as a core module that says which component it wants to be.
 #[must_use]
 pub fn core_module(parts: &str, pre: &str, post: &str) -> Vec<u8> {
-    embed(&handler(parts, pre, post), HOOK)
+    embed(&wat::parse_str(core(parts, pre, post)).expect("WAT"), HOOK)
 }
 
 const HOOK: &str = "wasmhook:hook/hook";
 
-fn handler(parts: &str, pre: &str, post: &str) -> Vec<u8> {
-    let text = format!(
+fn core(parts: &str, pre: &str, post: &str) -> String {
+    format!(
         r#"(module
             {parts}
             (memory (export "memory") 32)
@@ -92,8 +92,7 @@ fn handler(parts: &str, pre: &str, post: &str) -> Vec<u8> {
                 (global.set $top (i32.add (global.get $top) (local.get 3))))
             (func (export "wasmhook:hook/handler@0.1.0#pre") (param i32) (result i32) {pre})
             (func (export "wasmhook:hook/handler@0.1.0#post") (param i32) (result i32) {post}))"#
-    );
-    wat::parse_str(text).expect("WAT")
+    )
 }
 
 /// A hook that is a plain program: prints this and ends. `parts` are fields of its module.
@@ -113,6 +112,17 @@ pub fn command(parts: &str, printed: &str) -> Vec<u8> {
                 (drop (call $write (i32.const 1) (i32.const 0) (i32.const 1) (i32.const 8)))))"#
     );
     wat::parse_str(text).expect("WAT")
+}
+
+/// A hook that changes nothing and has WASI among its imports.
+#[must_use]
+pub fn with_wasi() -> Vec<u8> {
+    let module =
+        core(r#"(import "wasi:random/random@0.2.0" "get-random-u64" (func (result i64)))"#, GO_ON, GO_ON);
+    let world = "package a:b;
+        package wasi:random@0.2.0 { interface random { get-random-u64: func() -> u64; } }
+        world w { import wasi:random/random@0.2.0; export wasmhook:hook/handler@0.1.0; }";
+    encode(&wat::parse_str(module).expect("WAT"), world)
 }
 
 /// The body of a function that changes nothing.

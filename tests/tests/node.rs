@@ -7,7 +7,7 @@ use std::fs::{self, OpenOptions};
 use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
 use std::time::{Duration, Instant};
-use wasmhook_tests::{Call, Lab};
+use wasmhook_tests::{Call, GO_ON, Lab, component};
 
 /// A node with these settings more.
 fn node(settings: &str) -> Lab {
@@ -109,4 +109,32 @@ fn hooks_end_with_the_calls_budget() {
     assert_eq!(error.code, 102, "{error:?}");
     assert!(error.msg.contains("the call's time is over"), "{error:?}");
     assert!(started.elapsed() < Duration::from_secs(10));
+}
+
+#[test]
+fn a_call_whose_log_nobody_reads_ends_all_the_same() {
+    let lab = node("[budgets]\ncall = \"1s\"\nreserve = \"500ms\"\n");
+    // Two hundred lines of 4000 bytes: more than a pipe holds.
+    let parts = r#"(import "wasmhook:host/log@0.1.0" "write" (func $write (param i32 i32 i32 i32 i32)))"#;
+    let pre = "(local $line i32)
+        (loop (call $write (i32.const 2) (i32.const 70000) (i32.const 4000) (i32.const 0) (i32.const 0))
+            (local.set $line (i32.add (local.get $line) (i32.const 1)))
+            (br_if 0 (i32.lt_u (local.get $line) (i32.const 200))))
+        (i32.const 1024)";
+    lab.install("chatty", &component(parts, pre, GO_ON));
+    assert_eq!(lab.ctl(&["compile", "chatty"]).code, Some(0));
+    let hook = json!({ "module": "chatty", "limits": { "logBytes": "4MiB" } });
+    let call = Call::new("ADD", &chained(&hook));
+    let mut plugin = lab.command(&call).spawn().unwrap();
+    plugin.stdin.take().unwrap().write_all(call.stdin.as_bytes()).unwrap();
+    // Nobody reads it, and nobody closes it.
+    let stderr = plugin.stderr.take().unwrap();
+    let output = plugin.wait_with_output().unwrap();
+    let error: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(
+        (output.status.code(), &error["code"], &error["cniVersion"]),
+        (Some(1), &json!(11), &json!("1.0.0"))
+    );
+    assert!(error["msg"].as_str().unwrap().contains("something hangs"), "{error}");
+    drop(stderr);
 }

@@ -1,5 +1,6 @@
 use crate::entry::HookSpec;
 use serde_json::{Value, json};
+use std::sync::{Arc, Mutex, PoisonError};
 use wasmhook_host::{Failure, Grant, Visit, interface};
 use wasmhook_wasm::{Admission, Door, Fault, Limits};
 
@@ -41,14 +42,14 @@ impl HostDoor {
         Self { grants, limits, spent: Spent::default(), reached: None, visit }
     }
 
-    /// What the visit left behind.
-    pub(crate) fn into_visit(self) -> Visit {
-        self.visit
+    /// What the visit leaves for the next phase.
+    pub(crate) fn take_carry(&mut self) -> Option<String> {
+        self.visit.carry.take()
     }
 
     /// A guest that was refused something for good mostly just traps.
-    pub(crate) fn explain(self, fault: Fault) -> Fault {
-        match (fault, self.reached) {
+    pub(crate) fn explain(&mut self, fault: Fault) -> Fault {
+        match (fault, self.reached.take()) {
             (Fault::Trap(_), Some(reached)) => reached,
             (fault, _) => fault,
         }
@@ -117,6 +118,26 @@ fn size(value: &Value) -> u64 {
     }
 }
 
+/// A door that stands open while a guest is in, and is looked at afterwards.
+#[derive(Clone, Debug)]
+pub(crate) struct SharedDoor(Arc<Mutex<HostDoor>>);
+
+impl SharedDoor {
+    pub(crate) fn new(door: HostDoor) -> Self {
+        Self(Arc::new(Mutex::new(door)))
+    }
+
+    pub(crate) fn with<T>(&self, look: impl FnOnce(&mut HostDoor) -> T) -> T {
+        look(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+impl Door for SharedDoor {
+    fn call(&mut self, operation: &str, input: Value) -> Value {
+        self.with(|door| door.call(operation, input))
+    }
+}
+
 impl Door for HostDoor {
     fn call(&mut self, operation: &str, input: Value) -> Value {
         match self.perform(operation, input) {
@@ -152,7 +173,7 @@ mod tests {
         assert_eq!(reply["failure"]["code"], "denied");
         let mut granted = door(&["carry"]);
         assert_eq!(granted.call("carry.set", set), json!({ "ok": null }));
-        assert_eq!(granted.into_visit().carry.as_deref(), Some("1"));
+        assert_eq!(granted.take_carry().as_deref(), Some("1"));
     }
 
     #[test]

@@ -1,4 +1,4 @@
-use crate::door::{HostDoor, admits};
+use crate::door::{HostDoor, SharedDoor, admits};
 use crate::entry::HookSpec;
 use crate::error::{HookFailure, Why};
 use crate::modules::Modules;
@@ -27,12 +27,12 @@ pub struct Guests<'a> {
 
 /// A hook that has been let in for this plugin call, or not yet.
 #[derive(Debug, Default)]
-pub struct Seat(Option<Rooms<HostDoor>>);
+pub struct Seat(Option<Rooms>);
 
 /// All hooks of a call, in one child.
 #[derive(Debug)]
 struct Together {
-    rooms: Rooms<HostDoor>,
+    rooms: Rooms,
     /// Each hook's number among those that could be let in.
     guests: Vec<Option<usize>>,
 }
@@ -222,7 +222,7 @@ impl Asking<'_> {
 /// A guest that faulted is not talked to again, and neither are those that share its rooms.
 fn ask(
     asking: &Asking<'_>,
-    rooms: &mut Option<Rooms<HostDoor>>,
+    rooms: &mut Option<Rooms>,
     guest: usize,
     wall: Duration,
 ) -> Result<Visited, Fault> {
@@ -242,14 +242,15 @@ fn ask(
     };
     let limits = Limits { wall, ..hook.limits };
     let question = Question { guest, phase: asking.phase, limits, outside };
-    let (report, door) = open.ask(&question, HostDoor::new(hook, visit));
+    let door = SharedDoor::new(HostDoor::new(hook, visit));
+    let report = open.ask(&question, Box::new(door.clone()));
     let usage = report.usage;
     tracing::trace!(hook = hook.name, phase = asking.phase.name(), ?usage, "visited");
     match report.verdict {
-        Ok(verdict) => Ok(Visited { verdict, carry: door.into_visit().carry, usage }),
+        Ok(verdict) => Ok(Visited { verdict, carry: door.with(|door| door.take_carry()), usage }),
         Err(fault) => {
             *rooms = None;
-            Err(door.explain(fault))
+            Err(door.with(|door| door.explain(fault)))
         }
     }
 }

@@ -16,6 +16,7 @@ use serde_json::Value;
 use std::fs;
 use std::os::fd::{AsRawFd, RawFd};
 use std::os::unix::net::UnixStream;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 use std::{io, panic};
 
@@ -61,15 +62,15 @@ impl Child {
     }
 
     /// Sends the question, answers the child's calls until it is done.
-    pub(crate) fn ask<D: Door>(
+    pub(crate) fn ask(
         &mut self,
         question: &Question<&Phase>,
-        mut door: D,
+        door: &mut dyn Door,
         started: Instant,
-    ) -> (Report, D) {
+    ) -> Report {
         let limits = &question.limits;
         let until = started + limits.wall + GRACE;
-        let report = match self.converse(question, &mut door, until) {
+        match self.converse(question, door, until) {
             // Whoever has taken the child over counts as it likes.
             Ok(Report { verdict: Ok(verdict), usage }) if verdict.size() > limits.verdict => {
                 Report { verdict: Err(Fault::bytes("verdict", limits.verdict, "verdict")), usage }
@@ -83,14 +84,13 @@ impl Child {
                 };
                 Report { verdict: Err(fault), usage: Usage { wall: started.elapsed(), ..Usage::default() } }
             }
-        };
-        (report, door)
+        }
     }
 
     fn converse(
         &self,
         question: &Question<&Phase>,
-        door: &mut impl Door,
+        door: &mut dyn Door,
         until: Instant,
     ) -> Result<Report, FrameError> {
         frame::send(&self.stream, question, until)?;
@@ -157,22 +157,21 @@ fn live(arrivals: &[Arrival<'_>], stream: UnixStream, parent: Pid) -> Result<(),
         Ok(rooms) => rooms.get(guest).map_or(Err(Fault::Gone), |room| room.as_ref().map_err(Fault::clone)),
         Err(fault) => Err(fault.clone()),
     };
-    let mut bell = Doorbell { stream, until: Instant::now() };
+    let stream = Arc::new(stream);
     loop {
         // The parent decides how long it has no question; when it goes, so do we.
-        let question: Question<Phase> = frame::receive(&bell.stream, Instant::now() + IDLE)?;
+        let question: Question<Phase> = frame::receive(&stream, Instant::now() + IDLE)?;
         let started = Instant::now();
-        bell.until = started + question.limits.wall + GRACE;
+        let until = started + question.limits.wall + GRACE;
         let report = match room(question.guest) {
             Ok(room) => {
                 let Question { phase, limits, outside, .. } = &question;
-                let report;
-                (report, bell) = room.ask(phase, limits, outside, bell, started);
-                report
+                let bell = Box::new(Doorbell { stream: stream.clone(), until });
+                room.ask(phase, limits, outside, bell, started)
             }
             Err(fault) => Report { verdict: Err(fault), usage: Usage::default() },
         };
-        frame::send(&bell.stream, &Message::Done(report), bell.until)?;
+        frame::send(&stream, &Message::Done(report), until)?;
     }
 }
 
@@ -244,7 +243,7 @@ fn close_behind() -> io::Result<()> {
 
 /// The child's end of the door: every call is the parent's business.
 struct Doorbell {
-    stream: UnixStream,
+    stream: Arc<UnixStream>,
     until: Instant,
 }
 

@@ -2,7 +2,6 @@
 //! prints its verdict as JSON; `sdk/command.schema.json` is its contract. Host calls are two imports:
 //! `wasmhook.call` performs an operation and tells the length of its reply, `wasmhook.reply` copies the reply.
 
-use crate::door::Door;
 use crate::tenant::Tenant;
 use crate::{CniError, Fault, Phase, PostVerdict, PreVerdict, Verdict, room};
 use serde::{Deserialize, Serialize};
@@ -17,9 +16,9 @@ const OURS: &str = "wasmhook";
 /// What passes through the door at once; the same as between a child and its parent.
 const LONGEST: usize = 4 << 20;
 
-pub(crate) struct Guest<D: 'static>(InstancePre<Tenant<D>>);
+pub(crate) struct Guest(InstancePre<Tenant>);
 
-impl<D: Door + 'static> Guest<D> {
+impl Guest {
     pub(crate) fn furnish(engine: &Engine, artifact: &File) -> Result<Self, Fault> {
         // SAFETY: as for components: the caller vouches for the file.
         #[allow(unsafe_code, reason = "loading compiled code")]
@@ -49,7 +48,7 @@ impl<D: Door + 'static> Guest<D> {
     /// Runs it to its end. Its exit code says whether it is broken, its stdout what it wants.
     pub(crate) async fn ask(
         &self,
-        store: &mut Store<Tenant<D>>,
+        store: &mut Store<Tenant>,
         phase: &Phase,
         verdict_limit: u64,
     ) -> wasmtime::Result<Result<Verdict, Fault>> {
@@ -76,7 +75,7 @@ impl<D: Door + 'static> Guest<D> {
 
 /// `call(ptr, len) -> length of the reply`. A message that cannot be read is answered, not trapped: the author should
 /// see why.
-fn call<D: Door + 'static>(mut caller: Caller<'_, Tenant<D>>, at: u32, length: u32) -> wasmtime::Result<u32> {
+fn call(mut caller: Caller<'_, Tenant>, at: u32, length: u32) -> wasmtime::Result<u32> {
     #[derive(Deserialize)]
     #[serde(deny_unknown_fields)]
     struct Message {
@@ -105,7 +104,7 @@ fn invalid(why: &str) -> Value {
 }
 
 /// `reply(ptr, cap) -> bytes copied`, as often as one likes.
-fn reply<D: Door + 'static>(mut caller: Caller<'_, Tenant<D>>, at: u32, room: u32) -> wasmtime::Result<u32> {
+fn reply(mut caller: Caller<'_, Tenant>, at: u32, room: u32) -> wasmtime::Result<u32> {
     let memory = memory(&mut caller)?;
     let (bytes, tenant) = memory.data_and_store_mut(&mut caller);
     let length = tenant.reply.len().min(room as usize);
@@ -115,7 +114,7 @@ fn reply<D: Door + 'static>(mut caller: Caller<'_, Tenant<D>>, at: u32, room: u3
     Ok(u32::try_from(length)?)
 }
 
-fn memory<D: 'static>(caller: &mut Caller<'_, Tenant<D>>) -> wasmtime::Result<Memory> {
+fn memory(caller: &mut Caller<'_, Tenant>) -> wasmtime::Result<Memory> {
     caller
         .get_export("memory")
         .and_then(Extern::into_memory)

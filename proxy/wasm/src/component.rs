@@ -1,6 +1,6 @@
 //! The first door into the room: a component that exports the contract's handler.
 
-use crate::door::{Admission, Door};
+use crate::door::Admission;
 use crate::tenant::Tenant;
 use crate::{CniError, Fault, Outcome, Phase, PostVerdict, PreVerdict, Request, Verdict, link, room};
 use std::fs::File;
@@ -9,8 +9,8 @@ use wasmtime::{Engine, Store};
 
 const HANDLER: &str = "wasmhook:hook/handler@0.1.0";
 
-pub(crate) struct Guest<D: 'static> {
-    ready: InstancePre<Tenant<D>>,
+pub(crate) struct Guest {
+    ready: InstancePre<Tenant>,
     pre: ComponentExportIndex,
     post: ComponentExportIndex,
     pub(crate) imports_wasi: bool,
@@ -35,7 +35,7 @@ macro_rules! ask {
 /// What a guest returns: a verdict, or that it is broken.
 type Said<V> = Result<V, String>;
 
-impl<D: Door + 'static> Guest<D> {
+impl Guest {
     pub(crate) fn furnish(
         engine: &Engine,
         artifact: &File,
@@ -60,7 +60,7 @@ impl<D: Door + 'static> Guest<D> {
     /// that it is broken.
     pub(crate) fn ask(
         &self,
-        store: &mut Store<Tenant<D>>,
+        store: &mut Store<Tenant>,
         phase: &Phase,
     ) -> wasmtime::Result<Result<Verdict, Fault>> {
         let instance: Instance = self.ready.instantiate(&mut *store)?;
@@ -70,7 +70,7 @@ impl<D: Door + 'static> Guest<D> {
     /// The same for one with WASI, which may have to wait.
     pub(crate) async fn ask_and_wait(
         &self,
-        store: &mut Store<Tenant<D>>,
+        store: &mut Store<Tenant>,
         phase: &Phase,
     ) -> wasmtime::Result<Result<Verdict, Fault>> {
         let instance: Instance = self.ready.instantiate_async(&mut *store).await?;

@@ -99,15 +99,15 @@ pub struct Question<P> {
 }
 
 /// Guests in their rooms: let in once, asked once per phase, each time in a fresh instance.
-pub struct Rooms<D: 'static>(Place<D>);
+pub struct Rooms(Place);
 
-enum Place<D: 'static> {
+enum Place {
     Child(child::Child),
     /// Never taken apart: the process ends with the call, and nobody gets the time back.
-    Here(ManuallyDrop<Vec<room::Room<D>>>),
+    Here(ManuallyDrop<Vec<room::Room>>),
 }
 
-impl<D: Door + 'static> Rooms<D> {
+impl Rooms {
     /// Lets guests in. In a child all of them share it: whoever breaks out is among the others.
     ///
     /// With [`Isolation::Child`] this forks: call it from the main thread of a process that has only one. What is
@@ -124,22 +124,22 @@ impl<D: Door + 'static> Rooms<D> {
     }
 
     /// Asks for a verdict, host calls going through `door`. After a fault nobody of these is to be asked again.
-    pub fn ask(&mut self, question: &Question<&Phase>, door: D) -> (Report, D) {
+    pub fn ask(&mut self, question: &Question<&Phase>, mut door: Box<dyn Door>) -> Report {
         let started = Instant::now();
         match &mut self.0 {
-            Place::Child(child) => child.ask(question, door, started),
+            Place::Child(child) => child.ask(question, &mut *door, started),
             Place::Here(rooms) => match rooms.get(question.guest) {
                 Some(room) => {
                     let Question { phase, limits, outside, .. } = question;
                     room.ask(phase, limits, outside, door, started)
                 }
-                None => (Report { verdict: Err(Fault::Gone), usage: Usage::default() }, door),
+                None => Report { verdict: Err(Fault::Gone), usage: Usage::default() },
             },
         }
     }
 }
 
-impl<D> std::fmt::Debug for Rooms<D> {
+impl std::fmt::Debug for Rooms {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self.0 {
             Place::Child(_) => "guests in a child",

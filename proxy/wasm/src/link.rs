@@ -1,7 +1,7 @@
 //! Every import of a guest becomes a message to the door, and an import that the door does not admit is found
 //! before the guest's first instruction.
 
-use crate::door::{Admission, Door};
+use crate::door::Admission;
 use crate::tenant::Tenant;
 use crate::{Fault, convert};
 use serde_json::{Map, Value};
@@ -17,11 +17,11 @@ const WASI: &str = "wasi:";
 const VERSIONS: [&str; 1] = ["0.1.0"];
 
 /// Also tells whether the guest imports WASI, which then is linked as a whole.
-pub(crate) fn link<D: Door + 'static>(
+pub(crate) fn link(
     engine: &Engine,
     component: &Component,
     admits: &dyn Fn(&str, &str) -> Admission,
-) -> Result<(Linker<Tenant<D>>, bool), Fault> {
+) -> Result<(Linker<Tenant>, bool), Fault> {
     let mut linker = Linker::new(engine);
     let mut imports_wasi = false;
     for (import, item) in component.component_type().imports(engine) {
@@ -71,8 +71,8 @@ pub(crate) fn interface(import: &str) -> Option<&str> {
     VERSIONS.contains(&version).then_some(name)
 }
 
-fn ask<D: Door + 'static>(
-    mut tenant: StoreContextMut<'_, Tenant<D>>,
+fn ask(
+    mut tenant: StoreContextMut<'_, Tenant>,
     operation: &str,
     ty: &ComponentFunc,
     input: &[Val],

@@ -77,20 +77,20 @@ pub struct Outside {
 }
 
 /// All a guest needs but itself.
-pub(crate) struct Room<D: 'static> {
+pub(crate) struct Room {
     engine: Engine,
-    guest: Way<D>,
+    guest: Way,
     /// For guests with WASI: they may wait, and somebody must watch the time.
     runtime: Option<Runtime>,
 }
 
 /// The door that a guest came in by.
-enum Way<D: 'static> {
-    Component(component::Guest<D>),
-    Command(command::Guest<D>),
+enum Way {
+    Component(component::Guest),
+    Command(command::Guest),
 }
 
-impl<D: Door + 'static> Room<D> {
+impl Room {
     pub(crate) fn furnish(
         artifact: &File,
         limits: &Limits,
@@ -118,9 +118,9 @@ impl<D: Door + 'static> Room<D> {
         phase: &Phase,
         limits: &Limits,
         outside: &Outside,
-        door: D,
+        door: Box<dyn Door>,
         started: Instant,
-    ) -> (Report, D) {
+    ) -> Report {
         let tenant = Tenant { door, limiter: Limiter::new(limits), wasi: None, reply: Vec::new() };
         let mut store = Store::new(&self.engine, tenant);
         let (verdict, cpu) = match self.visit(&mut store, phase, limits, outside) {
@@ -128,14 +128,13 @@ impl<D: Door + 'static> Room<D> {
             Err(timers) => (Err(Fault::Host(format!("timers: {timers}"))), Duration::ZERO),
         };
         self.copy_streams(store.data_mut());
-        let Tenant { door, limiter, .. } = store.into_data();
-        let usage = Usage { wall: started.elapsed(), cpu, memory: limiter.taken() };
-        (Report { verdict, usage }, door)
+        let usage = Usage { wall: started.elapsed(), cpu, memory: store.data().limiter.taken() };
+        Report { verdict, usage }
     }
 
     fn visit(
         &self,
-        store: &mut Store<Tenant<D>>,
+        store: &mut Store<Tenant>,
         phase: &Phase,
         limits: &Limits,
         outside: &Outside,
@@ -159,7 +158,7 @@ impl<D: Door + 'static> Room<D> {
     /// Outer error: the guest trapped. Inner: it says itself that it is broken, or says nothing that can be meant.
     fn say(
         &self,
-        store: &mut Store<Tenant<D>>,
+        store: &mut Store<Tenant>,
         phase: &Phase,
         limits: &Limits,
         outside: &Outside,
@@ -192,7 +191,7 @@ impl<D: Door + 'static> Room<D> {
     }
 
     /// What a guest wrote on its streams goes where all it says goes; a command's stdout is its verdict.
-    fn copy_streams(&self, tenant: &mut Tenant<D>) {
+    fn copy_streams(&self, tenant: &mut Tenant) {
         let Some(wasi) = tenant.wasi.take() else { return };
         let stdout = match self.guest {
             Way::Component(_) => wasi.stdout.lines(),
@@ -220,12 +219,7 @@ pub(crate) fn path(artifact: &File) -> String {
 }
 
 /// Says which limit it was where it was one: the trap itself only says `interrupt` or `unreachable`.
-fn explain<D>(
-    error: &wasmtime::Error,
-    tenant: &Tenant<D>,
-    limits: &Limits,
-    reached: Option<Reached>,
-) -> Fault {
+fn explain(error: &wasmtime::Error, tenant: &Tenant, limits: &Limits, reached: Option<Reached>) -> Fault {
     match (error.downcast_ref::<Trap>(), reached) {
         (Some(Trap::Interrupt), Some(Reached::Cpu)) => return Fault::Cpu(limits.cpu),
         (Some(Trap::Interrupt), Some(Reached::Wall)) => return Fault::Wall(limits.wall),

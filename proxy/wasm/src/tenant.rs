@@ -1,9 +1,10 @@
+use crate::Door;
 use crate::limits::Limiter;
 use crate::wasi::Wasi;
 
 /// What the store holds for one guest.
-pub(crate) struct Tenant<D> {
-    pub(crate) door: D,
+pub(crate) struct Tenant {
+    pub(crate) door: Box<dyn Door>,
     pub(crate) limiter: Limiter,
     /// Of guests that import it.
     pub(crate) wasi: Option<Wasi>,

@@ -101,7 +101,7 @@ impl Wasi {
     }
 }
 
-impl<D: Send + 'static> WasiView for Tenant<D> {
+impl WasiView for Tenant {
     fn ctx(&mut self) -> WasiCtxView<'_> {
         let wasi = self.wasi.get_or_insert_with(Wasi::closed);
         let closed = || (WasiCtx::builder().build(), ResourceTable::new());
@@ -110,7 +110,7 @@ impl<D: Send + 'static> WasiView for Tenant<D> {
     }
 }
 
-impl<D> Tenant<D> {
+impl Tenant {
     /// The same for commands.
     pub(crate) fn preview1(&mut self) -> &mut WasiP1Ctx {
         let wasi = self.wasi.get_or_insert_with(Wasi::closed);

@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
-use wasmhook_tests::{Call, Lab, Node, PLUGINS, dist, padded, variant};
+use wasmhook_tests::{Call, GO_ON, Lab, Node, PLUGINS, component, dist, padded, variant, with_wasi};
 
 /// What is run, round by round.
 struct Subject {
@@ -40,6 +40,10 @@ const JQ: &str = "bash wrapper with one jq";
 const NONE: &str = "identity, isolation none";
 const MODULE: &str = "identity, in a child";
 const TEN: &str = "ten modules, isolation none";
+const TEN_CHILDREN: &str = "ten modules, in a child each";
+const TEN_TOGETHER: &str = "ten modules, in one child";
+const PLAIN: &str = "a hook that does nothing, in a child";
+const WASI: &str = "the same with WASI imported";
 const PADDED: &str = "identity + 4 MB of code, isolation none";
 const BARE: &str = "Go: loopback ADD";
 const WRAPPED: &str = "loopback ADD wrapped, identity in a child";
@@ -47,12 +51,14 @@ const UNHOOKED: &str = "loopback ADD wrapped, no hooks";
 const JOURNALED: &str = "ADD around the empty program, with a journal";
 const UNJOURNALED: &str = "CHECK around the empty program, without";
 
-const PROMISES: [Promise; 6] = [
+const PROMISES: [Promise; 8] = [
     Promise { subject: NONE, against: GO, bound: 0.55 },
     Promise { subject: MODULE, against: GO, bound: 0.75 },
     Promise { subject: NONE, against: FLOOR, bound: 1.6 },
     Promise { subject: NONE, against: JQ, bound: 1.0 / 20.0 },
     Promise { subject: TEN, against: NONE, bound: 3.0 },
+    Promise { subject: TEN_CHILDREN, against: MODULE, bound: 7.0 },
+    Promise { subject: TEN_TOGETHER, against: MODULE, bound: 3.0 },
     Promise { subject: PADDED, against: NONE, bound: 1.4 },
 ];
 
@@ -67,9 +73,10 @@ struct Margin {
 /// journal knows does all the rest: it looks for the journal in vain, makes the same configuration and runs the same
 /// program, which does the same whatever the verb. What an ADD does beyond that is to make the journal, lock it, write
 /// it three times, and print the result; the last is no part of the journal, so the truth is rather less.
-const MARGINS: [Margin; 2] = [
+const MARGINS: [Margin; 3] = [
     Margin { subject: WRAPPED, than: BARE, bound: 1.8 },
     Margin { subject: JOURNALED, than: UNJOURNALED, bound: 0.15 },
+    Margin { subject: WASI, than: PLAIN, bound: 0.5 },
 ];
 
 fn main() {
@@ -82,11 +89,14 @@ fn main() {
         renew(&dist(program)).expect("dist/");
     }
     let disk = machine.disk();
-    let (none, child) = (Lab::on(&disk, "none"), Lab::on(&disk, "module"));
-    let mut subjects = subjects(&none, &child);
+    let labs @ [none, child, together] = &["none", "module", "call"].map(|it| Lab::on(&disk, it));
+    let ten = ten_modules(labs);
+    let mut subjects = starting(none, child, &ten);
+    subjects.push(subject(TEN_CHILDREN, child, &ten, wasmhook(child)));
+    subjects.push(subject(TEN_TOGETHER, together, &ten, wasmhook(together)));
     // Two runs, as nothing of the one is held against anything of the other, and more programs make colder caches.
     let wrapped = subjects.len();
-    subjects.extend(delegating(&child, &netns));
+    subjects.extend(delegating(child, &netns));
     // Compiles what is to be compiled; then the modules must settle before a stat is enough to find them.
     for subject in &subjects {
         run(&subject.command);
@@ -138,14 +148,25 @@ impl Xorshift {
     }
 }
 
-fn subjects(none: &Lab, child: &Lab) -> Vec<Subject> {
-    let identity = fs::read(dist("hooks/identity.wasm")).expect("identity");
-    let names: Vec<_> = (0..10).map(|number| format!("identity-{number}")).collect();
-    for (number, name) in (0..).zip(&names) {
-        none.install(name, &variant(&identity, number));
+fn identity() -> Vec<u8> {
+    fs::read(dist("hooks/identity.wasm")).expect("identity")
+}
+
+/// The names of ten modules that are not the same.
+fn ten_modules(labs: &[Lab]) -> [&'static str; 10] {
+    let names = ["i0", "i1", "i2", "i3", "i4", "i5", "i6", "i7", "i8", "i9"];
+    for lab in labs {
+        for (number, name) in (0..).zip(names) {
+            lab.install(name, &variant(&identity(), number));
+        }
     }
-    none.install("padded", &padded(&identity, 4 << 20));
-    let ten: Vec<_> = names.iter().map(String::as_str).collect();
+    names
+}
+
+fn starting(none: &Lab, child: &Lab, ten: &[&str]) -> Vec<Subject> {
+    none.install("padded", &padded(&identity(), 4 << 20));
+    child.install("plain", &component("", GO_ON, GO_ON));
+    child.install("wasi", &with_wasi());
     let script = none.path().join("wrapper.sh");
     // What people write today: keep stdin, change a field, pass it on.
     fs::write(
@@ -162,7 +183,9 @@ fn subjects(none: &Lab, child: &Lab) -> Vec<Subject> {
         }),
         subject(NONE, none, &["identity"], wasmhook(none)),
         subject(MODULE, child, &["identity"], wasmhook(child)),
-        subject(TEN, none, &ten, wasmhook(none)),
+        subject(TEN, none, ten, wasmhook(none)),
+        subject(PLAIN, child, &["plain"], wasmhook(child)),
+        subject(WASI, child, &["wasi"], wasmhook(child)),
         subject(PADDED, none, &["padded"], wasmhook(none)),
         subject(JQ, none, &["identity"], move || {
             let mut command = Command::new("bash");
