@@ -69,8 +69,16 @@ fn core_modules(component: &[u8]) -> u32 {
 /// take a pointer to the request and return one to the verdict. Zeros mean `proceed` and `keep`: [`GO_ON`].
 #[must_use]
 pub fn component(parts: &str, pre: &str, post: &str) -> Vec<u8> {
-    encode(&wat::parse_str(core(parts, pre, post)).expect("WAT"), "wasmhook:hook/hook")
+    encode(&wat::parse_str(core(parts, pre, post)).expect("WAT"), HOOK)
 }
+
+/// The same as a core module that says which component it wants to be.
+#[must_use]
+pub fn core_module(parts: &str, pre: &str, post: &str) -> Vec<u8> {
+    embed(&wat::parse_str(core(parts, pre, post)).expect("WAT"), HOOK)
+}
+
+const HOOK: &str = "wasmhook:hook/hook";
 
 fn core(parts: &str, pre: &str, post: &str) -> String {
     format!(
@@ -85,6 +93,25 @@ fn core(parts: &str, pre: &str, post: &str) -> String {
             (func (export "wasmhook:hook/handler@0.1.0#pre") (param i32) (result i32) {pre})
             (func (export "wasmhook:hook/handler@0.1.0#post") (param i32) (result i32) {post}))"#
     )
+}
+
+/// A hook that is a plain program: prints this and ends. `parts` are fields of its module.
+#[must_use]
+pub fn command(parts: &str, printed: &str) -> Vec<u8> {
+    let escaped = printed.bytes().map(|byte| format!("\\{byte:02x}")).collect::<Vec<_>>().concat();
+    let length = printed.len();
+    let text = format!(
+        r#"(module
+            (import "wasi_snapshot_preview1" "fd_write" (func $write (param i32 i32 i32 i32) (result i32)))
+            {parts}
+            (memory (export "memory") 1)
+            (data (i32.const 1024) "{escaped}")
+            (func (export "_start")
+                (i32.store (i32.const 0) (i32.const 1024))
+                (i32.store (i32.const 4) (i32.const {length}))
+                (drop (call $write (i32.const 1) (i32.const 0) (i32.const 1) (i32.const 8)))))"#
+    );
+    wat::parse_str(text).expect("WAT")
 }
 
 /// A hook that changes nothing and has WASI among its imports.
@@ -179,6 +206,12 @@ pub fn overwriting(phase: &str, behind: &str, with: &str) -> Vec<u8> {
 /// Makes a component of a core module, for a world of the contract or, with `{`, for one in the text format.
 #[must_use]
 pub fn encode(module: &[u8], world: &str) -> Vec<u8> {
+    let encoder = wit_component::ComponentEncoder::default().validate(true);
+    encoder.module(&embed(module, world)).expect("a module").encode().expect("a component")
+}
+
+/// Adds to a core module which world it is for.
+fn embed(module: &[u8], world: &str) -> Vec<u8> {
     let mut resolve = wit_parser::Resolve::default();
     let (package, _) =
         resolve.push_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/../sdk/wit")).expect("the contract");
@@ -196,6 +229,5 @@ pub fn encode(module: &[u8], world: &str) -> Vec<u8> {
         wit_component::StringEncoding::UTF8,
     )
     .expect("metadata");
-    let encoder = wit_component::ComponentEncoder::default().validate(true);
-    encoder.module(&module).expect("a module").encode().expect("a component")
+    module
 }

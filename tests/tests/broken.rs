@@ -95,7 +95,12 @@ fn a_truncated_module() {
 #[test]
 fn a_core_module() {
     each(&wat::parse_str("(module)").unwrap(), &bad(), |error| {
-        is(error, 101, "a core module, not a component")
+        is(error, 101, "bad.wasm: a core module that is no hook: it holds no component metadata");
+        is(
+            error,
+            101,
+            "to be a command it lacks the exported function `_start` and the exported memory `memory`",
+        );
     });
 }
 

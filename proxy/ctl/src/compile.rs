@@ -15,6 +15,8 @@ use wasmhook_wasm::{CompileError, Inspection, LARGEST_MODULE};
 ///
 /// A module that is not compiled when the first pod meets it is compiled then, which the pod waits for (5 s at
 /// most). What is compiled already is left alone.
+///
+/// Exit code: 0 when all is compiled, 1 when a module is no good, 2 when the store or the machine is.
 #[derive(Args)]
 pub(crate) struct Compile {
     /// Modules: names or paths

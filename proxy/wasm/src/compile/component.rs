@@ -113,12 +113,12 @@ mod tests {
     /// What instantiating it ends with, when nobody offers it any WASI.
     fn end_of(module: &[u8]) -> String {
         let Ok(Found::Metadata(core)) = kind::of(module) else { panic!("metadata") };
-        let compiler = engine::compiler().unwrap();
-        let code = compiler.precompile_component(&encode(module, &core).unwrap()).unwrap();
+        let cranelift = engine::compiler().unwrap();
+        let artifact = cranelift.precompile_component(&encode(module, &core).unwrap()).unwrap();
         let engine = engine::engine(crate::Limits::default().stack).unwrap();
         // SAFETY: compiled above.
         #[allow(unsafe_code, reason = "loading compiled code")]
-        let component = unsafe { Component::deserialize(&engine, code) }.unwrap();
+        let component = unsafe { Component::deserialize(&engine, artifact) }.unwrap();
         let mut linker = Linker::<()>::new(&engine);
         linker.define_unknown_imports_as_traps(&component).unwrap();
         let mut store = wasmtime::Store::new(&engine, ());
