@@ -49,6 +49,8 @@ fn pool(limits: &Limits) -> PoolingAllocationConfig {
         .total_tables(total(limits.tables))
         .max_tables_per_module(total(limits.tables))
         .table_elements(count(limits.table_elements))
+        // Guests with WASI have one each, one after the other; making one is a system call.
+        .total_stacks(2)
         .total_core_instances(total(limits.instances))
         .max_core_instance_size(16 << 20)
         .max_component_instance_size(16 << 20)
