@@ -95,7 +95,7 @@ fn what_a_command_reads_is_what_the_schema_says() {
 
 /// The host call that stands at 2048, and its reply on stderr.
 fn calling(message: &str) -> Vec<u8> {
-    let escaped: String = message.bytes().map(|byte| format!("\\{byte:02x}")).collect();
+    let escaped = message.bytes().map(|byte| format!("\\{byte:02x}")).collect::<Vec<_>>().concat();
     let parts = format!(
         r#"(import "wasmhook" "call" (func $call (param i32 i32) (result i32)))
         (import "wasmhook" "reply" (func $reply (param i32 i32) (result i32)))

@@ -247,7 +247,7 @@ fn ask(
     let usage = report.usage;
     tracing::trace!(hook = hook.name, phase = asking.phase.name(), ?usage, "visited");
     match report.verdict {
-        Ok(verdict) => Ok(Visited { verdict, carry: door.with(|door| door.take_carry()), usage }),
+        Ok(verdict) => Ok(Visited { verdict, carry: door.with(HostDoor::take_carry), usage }),
         Err(fault) => {
             *rooms = None;
             Err(door.with(|door| door.explain(fault)))

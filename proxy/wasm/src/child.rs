@@ -6,15 +6,14 @@
 use crate::door::Door;
 use crate::frame::{self, FrameError};
 use crate::room::{Phase, Report, Room, Usage};
-use crate::{Arrival, Fault, Question, alarm, filter, pool};
-use nix::sys::resource::{Resource, setrlimit};
+use crate::{Arrival, Fault, Question, alarm, filter, rights};
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::signal::{Signal, kill};
 use nix::sys::wait::{WaitStatus, waitpid};
 use nix::unistd::{ForkResult, Pid, fork, getppid};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use std::fs;
-use std::os::fd::{AsRawFd, RawFd};
+use std::os::fd::AsRawFd;
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -147,7 +146,6 @@ fn live(arrivals: &[Arrival<'_>], stream: UnixStream, parent: Pid) -> Result<(),
         return Ok(());
     }
     let rooms = left.map_err(unprepared).and_then(|()| {
-        pool::expect_guests(arrivals.iter().map(|it| it.limits));
         let rooms: Vec<_> =
             arrivals.iter().map(|it| Room::furnish(it.artifact, &it.limits, it.admits)).collect();
         close_behind().map_err(unprepared)?;
@@ -181,55 +179,18 @@ fn leave_everything(arrivals: &[Arrival<'_>], stream: &UnixStream, parent: Pid) 
     if getppid() != parent {
         return Err(io::Error::other("the parent is gone"));
     }
-    let null = fs::OpenOptions::new().read(true).write(true).open("/dev/null")?;
-    for standard in 0..=2 {
-        // SAFETY: both descriptors are open; 0 to 2 are nobody's `OwnedFd` here.
-        if unsafe { libc::dup2(null.as_raw_fd(), standard) } < 0 {
-            return Err(io::Error::last_os_error());
-        }
-    }
     let artifacts = arrivals.iter().map(|it| it.artifact.as_raw_fd());
-    close_others(&mut artifacts.chain([stream.as_raw_fd(), null.as_raw_fd()]).collect::<Vec<_>>())?;
-    drop_capabilities()?;
+    rights::close_all_but(&artifacts.chain([stream.as_raw_fd()]).collect::<Vec<_>>())?;
+    rights::drop_capabilities()?;
     // Guests come one after the other, each with its memory; their code stays. Its private mapping may count.
     let memory = arrivals.iter().map(|it| it.limits.memory).max().unwrap_or(0);
     let code = arrivals.iter().try_fold(0, |sum, it| io::Result::Ok(sum + it.artifact.metadata()?.len()))?;
     let data = ENGINE_MEMORY + memory + 2 * code;
+    // Whoever started us may have left us less.
+    let data = data.min(getrlimit(Resource::RLIMIT_DATA)?.1);
     setrlimit(Resource::RLIMIT_DATA, data, data)?;
     setrlimit(Resource::RLIMIT_CORE, 0, 0)?;
     Ok(())
-}
-
-/// Closes every descriptor from 3 on that is not to be kept.
-fn close_others(keep: &mut [RawFd]) -> io::Result<()> {
-    keep.sort_unstable();
-    let mut from = 3;
-    let ends = keep.iter().map(|fd| fd - 1).chain([RawFd::MAX]);
-    for (next, last) in keep.iter().map(|fd| fd + 1).chain([RawFd::MAX]).zip(ends) {
-        if from <= last {
-            // SAFETY: what is closed here belongs to values of the parent that this process never touches again.
-            let failed = unsafe {
-                libc::syscall(libc::SYS_close_range, from.cast_unsigned(), last.cast_unsigned(), 0)
-            };
-            if failed != 0 {
-                return Err(io::Error::last_os_error());
-            }
-        }
-        from = next;
-    }
-    Ok(())
-}
-
-/// Effective, permitted and inheritable sets become empty; a root that can do nothing is left.
-fn drop_capabilities() -> io::Result<()> {
-    const VERSION_3: u32 = 0x2008_0522;
-    let header = [VERSION_3, 0];
-    let none = [0_u32; 6];
-    // SAFETY: header and data have the layout that version 3 of capset(2) asks for, and outlive the call.
-    match unsafe { libc::syscall(libc::SYS_capset, header.as_ptr(), none.as_ptr()) } {
-        0 => Ok(()),
-        _ => Err(io::Error::last_os_error()),
-    }
 }
 
 /// Last before the guest: nobody may look into this process, nothing it starts can gain rights, and the kernel answers it
@@ -238,7 +199,7 @@ fn close_behind() -> io::Result<()> {
     alarm::handle_signal()?;
     nix::sys::prctl::set_dumpable(false)?;
     nix::sys::prctl::set_no_new_privs()?;
-    filter::close()
+    filter::close(&[filter::COMPUTE, filter::TALK])
 }
 
 /// The child's end of the door: every call is the parent's business.

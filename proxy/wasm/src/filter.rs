@@ -9,7 +9,7 @@ use std::io;
 
 /// What becomes of a system call that is on the list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Rule {
+pub(crate) enum Rule {
     /// Allowed whatever the arguments.
     Always,
     /// Allowed where nothing becomes executable by it.
@@ -18,11 +18,11 @@ enum Rule {
     OwnThread,
 }
 
-const RULES: &[(libc::c_long, Rule)] = &[
-    (libc::SYS_read, Rule::Always),
+pub(crate) type Rules = &'static [(libc::c_long, Rule)];
+
+/// Memory, time, and an end.
+pub(crate) const COMPUTE: Rules = &[
     (libc::SYS_write, Rule::Always),
-    (libc::SYS_recvfrom, Rule::Always),
-    (libc::SYS_sendto, Rule::Always),
     (libc::SYS_close, Rule::Always),
     (libc::SYS_brk, Rule::Always),
     (libc::SYS_mmap, Rule::NotExecutable),
@@ -35,7 +35,6 @@ const RULES: &[(libc::c_long, Rule)] = &[
     (libc::SYS_rt_sigreturn, Rule::Always),
     (libc::SYS_rt_sigprocmask, Rule::Always),
     (libc::SYS_clock_gettime, Rule::Always),
-    (libc::SYS_setitimer, Rule::Always),
     (libc::SYS_getrandom, Rule::Always),
     (libc::SYS_gettid, Rule::Always),
     (libc::SYS_getpid, Rule::Always),
@@ -43,6 +42,14 @@ const RULES: &[(libc::c_long, Rule)] = &[
     (libc::SYS_tgkill, Rule::OwnThread),
     (libc::SYS_restart_syscall, Rule::Always),
     (libc::SYS_exit_group, Rule::Always),
+];
+
+/// An open stream, and a timer.
+pub(crate) const TALK: Rules = &[
+    (libc::SYS_read, Rule::Always),
+    (libc::SYS_recvfrom, Rule::Always),
+    (libc::SYS_sendto, Rule::Always),
+    (libc::SYS_setitimer, Rule::Always),
     (libc::SYS_ppoll, Rule::Always),
     #[cfg(target_arch = "x86_64")]
     (libc::SYS_poll, Rule::Always),
@@ -77,9 +84,9 @@ fn number(call: libc::c_long) -> u32 {
     u32::try_from(call).unwrap_or(u32::MAX)
 }
 
-/// Holds from now on, for good. Needs "no new privileges".
-pub(crate) fn close() -> io::Result<()> {
-    let mut program = program(std::process::id());
+/// Holds from now on, for good: what is on none of the lists ends the process. Needs "no new privileges".
+pub(crate) fn close(lists: &[Rules]) -> io::Result<()> {
+    let mut program = program(lists, std::process::id());
     let length = u16::try_from(program.len()).map_err(io::Error::other)?;
     let filter = libc::sock_fprog { len: length, filter: program.as_mut_ptr() };
     // SAFETY: the program outlives the call, which copies it.
@@ -91,8 +98,9 @@ pub(crate) fn close() -> io::Result<()> {
 
 /// First the architecture, then a search by halves: the kernel walks the program once for each call there is when it is
 /// installed, and a list of comparisons costs twice as much as the rest of the child's preparations.
-fn program(pid: u32) -> Vec<libc::sock_filter> {
-    let mut rules: Vec<_> = RULES.iter().map(|(call, rule)| (number(*call), *rule)).collect();
+fn program(lists: &[Rules], pid: u32) -> Vec<libc::sock_filter> {
+    let mut rules: Vec<_> =
+        lists.iter().copied().flatten().map(|(call, rule)| (number(*call), *rule)).collect();
     rules.sort_unstable_by_key(|(number, _)| *number);
     let mut program =
         vec![step(LOAD, ARCH, 0, 0), step(EQUAL, ARCHITECTURE, 1, 0), KILL, step(LOAD, NUMBER, 0, 0)];
@@ -151,7 +159,7 @@ mod tests {
             ForkResult::Parent { child } => waitpid(child, None).unwrap(),
             ForkResult::Child => {
                 let _ = nix::sys::prctl::set_no_new_privs();
-                let code = i32::from(close().is_err());
+                let code = i32::from(close(&[COMPUTE, TALK]).is_err());
                 act();
                 // SAFETY: ends this process without running what the parent left to be run at exit.
                 unsafe { libc::_exit(code) }

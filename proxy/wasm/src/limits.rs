@@ -69,7 +69,8 @@ impl Limits {
         instances: 1000,
         tables: 100,
         table_elements: 1_000_000,
-        module: 1 << 30,
+        // As much as the compiler takes.
+        module: 256 << 20,
         verdict: 3 << 20,
         log_lines: 1_000_000,
         log_bytes: 64 << 20,

@@ -1,7 +1,7 @@
 //! Memory that guests of one process use one after the other.
 //!
 //! A guest's first touch of each page of its memory is a page fault, and making and unmapping that memory is five system
-//! calls. With several guests to come it is cheaper to wipe what one has dirtied and lend it to the next; the pool
+//! calls. (Not in a child: what is dirty, the kernel is asked by a call that its filter forbids.) With several guests to come it is cheaper to wipe what one has dirtied and lend it to the next; the pool
 //! itself costs what two guests save.
 
 use crate::Limits;

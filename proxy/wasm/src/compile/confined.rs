@@ -254,7 +254,7 @@ fn limit(bounds: &Bounds) -> io::Result<()> {
 fn close_behind() -> io::Result<()> {
     // The engine has handlers for the traps of guests, and there are none here.
     rights::die_of_faults()?;
-    filter::close()
+    filter::close(&[filter::COMPUTE])
 }
 
 pub(super) fn to_words(what: &impl Serialize) -> Result<Vec<u8>, CompileError> {
