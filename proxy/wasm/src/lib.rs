@@ -27,7 +27,6 @@ mod frame;
 mod limits;
 mod link;
 mod pool;
-#[cfg(feature = "compiler")]
 mod rights;
 mod room;
 mod tenant;

@@ -3,7 +3,7 @@
 
 #![allow(unsafe_code, reason = "fork, wait4, and what a child does to itself; see each block")]
 
-use super::CompileError;
+use super::{CompileError, nobody};
 use crate::{filter, rights};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
@@ -211,7 +211,7 @@ fn leave_everything(bounds: &Bounds, to: &PipeWriter, parent: Pid) -> io::Result
     // Whatever runs out of memory here, it must not be the runtime that started us. Not on every kernel, and nothing is lost.
     let _ = std::fs::write("/proc/self/oom_score_adj", "1000");
     rights::close_all_but(&[to.as_raw_fd()])?;
-    rights::become_nobody();
+    nobody::become_nobody();
     limit(bounds)?;
     rights::drop_capabilities()?;
     // After the change of user, which makes the kernel forget it.
@@ -221,7 +221,7 @@ fn leave_everything(bounds: &Bounds, to: &PipeWriter, parent: Pid) -> io::Result
     }
     nix::sys::prctl::set_dumpable(false)?;
     nix::sys::prctl::set_no_new_privs()?;
-    rights::forbid_files()?;
+    nobody::forbid_files()?;
     // Whoever panics or is out of memory would say where it was, and look into files for that.
     std::panic::set_hook(Box::new(|_| ()));
     for backtraces in ["RUST_BACKTRACE", "RUST_LIB_BACKTRACE"] {
@@ -253,7 +253,7 @@ fn limit(bounds: &Bounds) -> io::Result<()> {
 
 fn close_behind() -> io::Result<()> {
     // The engine has handlers for the traps of guests, and there are none here.
-    rights::die_of_faults()?;
+    nobody::die_of_faults()?;
     filter::close(&[filter::COMPUTE])
 }
 

@@ -9,6 +9,7 @@ mod component;
 mod confined;
 mod error;
 mod kind;
+mod nobody;
 mod proposals;
 
 pub use error::CompileError;
