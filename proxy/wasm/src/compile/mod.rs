@@ -2,7 +2,7 @@
 //! alone.
 //!
 //! All of it reads what a stranger has written, so all of it happens in a child that can compute and answer and nothing
-//! else (`confined`). In there: what uses `proposals` that no hook may use is refused, `kind` tells what a module is, and
+//! else (`confined`, as `nobody`). In there: what uses `proposals` that no hook may use is refused, `kind` tells what a module is, and
 //! `component` makes one where that is meant.
 
 mod component;
