@@ -45,7 +45,7 @@ fn attempt(what: &str, stream: &UnixStream) -> String {
         },
         "verdict" => {
             let text = "x".repeat(2 << 20);
-            say(stream, &frame(&json!({ "Done": { "verdict": { "Ok": { "Pre": { "rewrite": text } } },
+            say(stream, &frame(&json!({ "Done": { "verdict": { "Ok": { "Pre": { "Rewrite": text } } },
                 "usage": { "wall": { "secs": 0, "nanos": 0 }, "cpu": { "secs": 0, "nanos": 0 }, "memory": 0 } } }).to_string()));
         }
         _ => return format!("cannot {what}"),
