@@ -29,6 +29,63 @@ pub enum StoreError {
         /// What is wrong with it.
         why: String,
     },
+    /// Hook state that cannot be used.
+    #[error("hook state {}: {why}", path.display())]
+    State {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it, and the remedy.
+        why: String,
+    },
+    /// Other processes were at work on it for all the time there was.
+    #[error("{0}: busy, and the time is over: try again")]
+    Busy(&'static str),
+    /// A module would remember too much.
+    #[error(
+        "hook state of `{module}`: {bytes} bytes, and {quota} are allowed (`state_quota` in the node's settings)"
+    )]
+    Quota {
+        /// The module.
+        module: String,
+        /// What it would hold.
+        bytes: u64,
+        /// What it may.
+        quota: u64,
+    },
+    /// A module would count too much apart.
+    #[error(
+        "metrics of `{module}`: {most} series at most (use labels of few values, a namespace and not a pod)"
+    )]
+    TooManySeries {
+        /// The module.
+        module: String,
+        /// What it may have.
+        most: usize,
+    },
+    /// More keys than a list should have.
+    #[error("more than {most} keys begin with {prefix:?}: ask for a longer prefix")]
+    TooManyKeys {
+        /// How they begin.
+        prefix: String,
+        /// The most there may be.
+        most: usize,
+    },
+    /// Adding to what is no number.
+    #[error("the value of {key:?} is no decimal number of 64 bits: nothing can be added to it")]
+    NotANumber {
+        /// Its key.
+        key: String,
+    },
+    /// Adding too much.
+    #[error("{is} and {delta} are more than 64 bits hold, at {key:?}")]
+    Overflow {
+        /// The number's key.
+        key: String,
+        /// What it is.
+        is: i64,
+        /// What was to be added.
+        delta: i64,
+    },
     /// A module is something else than a file.
     #[error("{} is {what}, not a file", path.display())]
     NotAFile {

@@ -35,7 +35,7 @@ pub struct Key {
 
 impl Key {
     /// Ids may hold every separator and be of any length, so the name is a digest.
-    fn file_name(&self) -> String {
+    pub(crate) fn file_name(&self) -> String {
         let words = [&self.network, &self.container_id, &self.ifname, &self.entry];
         Digest::of(words.map(String::as_str).join("\0").as_bytes()).to_string()
     }
