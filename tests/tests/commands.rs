@@ -3,40 +3,9 @@
 #![allow(clippy::unwrap_used, clippy::must_use_candidate, reason = "panicking is how a test speaks")]
 
 use serde_json::{Value, json};
-use wasmhook_tests::{Answer, Call, Lab, with_wasi};
+use wasmhook_tests::{Answer, Call, Lab, calling, command, with_wasi};
 
 const ISOLATIONS: [&str; 3] = ["module", "call", "none"];
-
-/// A command that does this, and then prints a verdict that changes nothing.
-fn command(parts: &str, body: &str) -> Vec<u8> {
-    let text = format!(
-        r#"(module
-            (import "wasi_snapshot_preview1" "fd_read" (func $read (param i32 i32 i32 i32) (result i32)))
-            (import "wasi_snapshot_preview1" "fd_write" (func $write (param i32 i32 i32 i32) (result i32)))
-            {parts}
-            (memory (export "memory") 4)
-            (data (i32.const 1024) "{{\"verdict\":\"proceed\"}}")
-            (data (i32.const 1088) "{{\"verdict\":\"keep\"}}")
-            ;; Writes $length bytes at $at to $stream.
-            (func $say (param $stream i32) (param $at i32) (param $length i32)
-                (i32.store (i32.const 16) (local.get $at))
-                (i32.store (i32.const 20) (local.get $length))
-                (if (call $write (local.get $stream) (i32.const 16) (i32.const 1) (i32.const 24)) (then unreachable)))
-            (func (export "_start")
-                (local $length i32)
-                ;; The request, at 65536.
-                (i32.store (i32.const 16) (i32.const 65536))
-                (i32.store (i32.const 20) (i32.const 65536))
-                (if (call $read (i32.const 0) (i32.const 16) (i32.const 1) (i32.const 24)) (then unreachable))
-                (local.set $length (i32.load (i32.const 24)))
-                {body}
-                ;; The phase begins at 10: `pre` or `post`.
-                (if (i32.eq (i32.load8_u (i32.const 65547)) (i32.const 114))
-                    (then (call $say (i32.const 1) (i32.const 1024) (i32.const 21)))
-                    (else (call $say (i32.const 1) (i32.const 1088) (i32.const 18))))))"#
-    );
-    wat::parse_str(text).unwrap()
-}
 
 fn chained(hook: &Value) -> Value {
     json!({
@@ -91,24 +60,6 @@ fn what_a_command_reads_is_what_the_schema_says() {
             }
         }
     }
-}
-
-/// The host call that stands at 2048, and its reply on stderr.
-fn calling(message: &str) -> Vec<u8> {
-    let escaped = message.bytes().map(|byte| format!("\\{byte:02x}")).collect::<Vec<_>>().concat();
-    let parts = format!(
-        r#"(import "wasmhook" "call" (func $call (param i32 i32) (result i32)))
-        (import "wasmhook" "reply" (func $reply (param i32 i32) (result i32)))
-        (data (i32.const 2048) "{escaped}")"#
-    );
-    let body = format!(
-        "(drop (call $call (i32.const 2048) (i32.const {})))
-        ;; Twice: it has no effect.
-        (drop (call $reply (i32.const 8192) (i32.const 4096)))
-        (call $say (i32.const 2) (i32.const 8192) (call $reply (i32.const 8192) (i32.const 4096)))",
-        message.len()
-    );
-    command(&parts, &body)
 }
 
 #[test]

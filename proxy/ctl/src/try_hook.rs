@@ -109,7 +109,7 @@ impl Try {
             Settings { isolation: Room::Module, log: Level::Debug.min(settings.log), ..settings.clone() };
         start_log(&settings);
         let hooks = [hook];
-        let guests = Guests::new(&settings, &hooks);
+        let guests = Guests::new(&settings, &hooks).without_effects();
         let artifact = artifact(&path, &bytes)?;
         let mut seat = Seat::default();
         let mut ask = |phase: &Phase| {

@@ -11,12 +11,21 @@ mod clock;
 mod failure;
 mod grant;
 mod log;
+mod metrics;
+#[allow(clippy::unnecessary_wraps, reason = "one shape for all functions in the tables")]
+mod random;
+mod state;
 
+pub use clock::Clock;
 pub use failure::Failure;
 pub use grant::{ANY, Grant, Scopes};
+pub use random::Generator;
+pub use state::{Memory, Trail};
 
+use serde::Deserialize as _;
 use serde_json::Value;
-use std::time::Instant;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
 
 /// One hook, one phase, one plugin call: what host calls act on.
 #[derive(Clone, Debug)]
@@ -29,10 +38,39 @@ pub struct Visit {
     pub verb: &'static str,
     /// `CNI_CONTAINERID`, for the log.
     pub container_id: String,
-    /// When the hook's wall time is over.
+    /// `K8S_POD_UID`, or the container id where nobody says it.
+    pub pod: String,
+    /// The network's name.
+    pub network: String,
+    /// `CNI_IFNAME`.
+    pub ifname: String,
+    /// The delegate's type.
+    pub plugin: String,
+    /// What time it is.
+    pub clock: Clock,
+    /// When the hook's wall time is over, by that clock.
     pub deadline: Instant,
     /// What `pre` leaves for `post`, as JSON.
     pub carry: Option<String>,
+    /// The node's part of what random numbers begin with.
+    pub node_seed: u64,
+    /// They have begun, if any was drawn.
+    pub random: Option<Generator>,
+    /// The directory of counters, if anybody reads them.
+    pub metrics: Option<PathBuf>,
+    /// What hooks remember.
+    pub memory: Memory,
+}
+
+impl Visit {
+    fn left(&self) -> Duration {
+        self.deadline.saturating_duration_since(self.clock.now())
+    }
+
+    /// Until when a host call may wait for other processes, by the real clock.
+    fn patience(&self) -> Instant {
+        Instant::now() + self.left()
+    }
 }
 
 /// A host function: parameters by name in, the value that is `ok` out.
@@ -53,7 +91,14 @@ pub struct Interface {
 }
 
 /// Everything there is behind the door.
-pub const INTERFACES: [&Interface; 3] = [&log::INTERFACE, &carry::INTERFACE, &clock::INTERFACE];
+pub const INTERFACES: [&Interface; 6] = [
+    &log::INTERFACE,
+    &carry::INTERFACE,
+    &clock::INTERFACE,
+    &random::INTERFACE,
+    &metrics::INTERFACE,
+    &state::INTERFACE,
+];
 
 /// The interface of this name.
 #[must_use]
@@ -97,10 +142,18 @@ fn parameters<T: serde::de::DeserializeOwned>(input: Value) -> Result<T, Failure
     serde_json::from_value(input).map_err(|error| Failure::new("invalid", error.to_string()))
 }
 
+/// An integer of 64 bits travels as text: JSON's numbers have fewer.
+fn decimal<'de, T: std::str::FromStr<Err: std::fmt::Display>, D: serde::Deserializer<'de>>(
+    from: D,
+) -> Result<T, D::Error> {
+    String::deserialize(from)?.parse().map_err(serde::de::Error::custom)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::time::Duration;
+    use std::sync::{Arc, Mutex};
+    use wasmhook_store::{Key, State};
 
     pub(crate) fn visit() -> Visit {
         Visit {
@@ -108,8 +161,26 @@ mod tests {
             phase: "pre",
             verb: "ADD",
             container_id: "c1".into(),
+            pod: "p1".into(),
+            network: "n".into(),
+            ifname: "eth0".into(),
+            plugin: "bridge".into(),
+            clock: Clock::default(),
             deadline: Instant::now() + Duration::from_secs(5),
             carry: None,
+            node_seed: 0,
+            random: None,
+            metrics: None,
+            memory: Memory {
+                state: Arc::new(Mutex::new(State::in_memory(1 << 20))),
+                attachment: Some(Key {
+                    network: "n".into(),
+                    container_id: "c1".into(),
+                    ifname: "eth0".into(),
+                    entry: "main".into(),
+                }),
+                trail: None,
+            },
         }
     }
 

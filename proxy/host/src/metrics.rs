@@ -106,7 +106,7 @@ mod tests {
 
     #[test]
     fn what_prometheus_would_not_read_is_refused_anywhere() {
-        let mut refused = |name: &str, labels: Value| {
+        let refused = |name: &str, labels: Value| {
             let failure = ask(&mut visit(), name, &labels).unwrap_err();
             assert_eq!(failure.code, "invalid", "{failure}");
         };

@@ -3,9 +3,8 @@ use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD as BASE64;
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;
-use std::cell::RefCell;
 use std::fmt;
-use std::rc::Rc;
+use std::sync::{Arc, Mutex, PoisonError};
 use wasmhook_store::{Key, Shelf, Space, State};
 
 pub(crate) const INTERFACE: Interface = Interface {
@@ -23,15 +22,15 @@ const LONGEST_VALUE: usize = 64 << 10;
 #[derive(Clone, Debug)]
 pub struct Memory {
     /// Shared by all visits of a call: it is opened once.
-    pub state: Rc<RefCell<State>>,
+    pub state: Arc<Mutex<State>>,
     /// `None` at GC and STATUS, which are about no attachment.
     pub attachment: Option<Key>,
     /// `None`: whatever is remembered is gone with the call.
-    pub trail: Option<Rc<RefCell<dyn Trail>>>,
+    pub trail: Option<Arc<Mutex<dyn Trail>>>,
 }
 
 /// What whoever takes an attachment away goes by.
-pub trait Trail: fmt::Debug {
+pub trait Trail: fmt::Debug + Send {
     /// From now on the attachment has state, which must go with it. Told before it has any.
     fn has_state(&mut self) -> Result<(), Failure>;
 }
@@ -44,6 +43,7 @@ enum Scope {
     Node,
 }
 
+#[allow(clippy::unnecessary_wraps, reason = "one shape for all interfaces")]
 fn scope_of(input: &Value) -> Option<&str> {
     // Any other value is refused when it is read; it must not be taken for one without a scope before.
     Some(input.get("scope").and_then(Value::as_str).unwrap_or_default())
@@ -135,7 +135,7 @@ impl Visit {
         match &self.memory.trail {
             Some(trail) if scope == Scope::Attachment => {
                 self.attachment()?;
-                trail.borrow_mut().has_state()
+                trail.lock().unwrap_or_else(PoisonError::into_inner).has_state()
             }
             _ => Ok(()),
         }
@@ -151,7 +151,7 @@ impl Visit {
             Scope::Network => Space::network(&self.hook, &self.network),
             Scope::Node => Space::node(&self.hook),
         };
-        let mut state = self.memory.state.borrow_mut();
+        let mut state = self.memory.state.lock().unwrap_or_else(PoisonError::into_inner);
         act(&mut state.shelf(space, self.patience())?)
     }
 
@@ -252,16 +252,16 @@ mod tests {
 
     #[test]
     fn an_attachments_state_is_announced_before_there_is_any() {
-        let (visit, told) = (&mut visit(), Rc::new(RefCell::new(Told::default())));
+        let (visit, told) = (&mut visit(), Arc::new(Mutex::new(Told::default())));
         visit.memory.trail = Some(told.clone());
         ask(visit, "add", json!({ "delta": "1" })).unwrap();
         ask(visit, "get", json!({ "scope": "attachment" })).unwrap();
         ask(visit, "remove", json!({ "scope": "attachment" })).unwrap();
-        assert_eq!(told.borrow().0, 0);
+        assert_eq!(told.lock().unwrap().0, 0);
         ask(visit, "add", json!({ "scope": "attachment", "delta": "1" })).unwrap();
         ask(visit, "set", json!({ "scope": "attachment", "value": "" })).unwrap();
         ask(visit, "cas", json!({ "scope": "attachment", "old": "", "new": null })).unwrap();
-        assert_eq!(told.borrow().0, 3);
+        assert_eq!(told.lock().unwrap().0, 3);
     }
 
     #[test]

@@ -4,11 +4,16 @@ use crate::delegate::{self, Surroundings};
 use crate::entry::{Entry, Place};
 use crate::error::Error;
 use crate::settings::Budgets;
+use crate::trail::Known;
 use crate::visit::Guests;
 use serde_json::value::RawValue;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use wasmhook_cni::{self as cni, Args, Environment, Object, PluginConfig, SpecVersion, code};
-use wasmhook_store::{Journals, Key, Namespace};
+use wasmhook_store::{Journals, Key, Namespace, Story};
+
+/// How long a call waits for another one that works on the same attachment.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(5);
 
 /// A call whose envelope is in order.
 pub(crate) struct Call<'a> {
@@ -75,6 +80,12 @@ impl Call<'_> {
             ifname: self.environment.ifname.clone(),
             entry: self.entry.id.clone(),
         }
+    }
+
+    /// What the attachment's journal says of what hooks remember.
+    pub(crate) fn know(&self, story: Option<&Story>) {
+        let has_state = story.is_some_and(|story| story.has_state);
+        self.guests.follow(Arc::new(Mutex::new(Known { has_state })));
     }
 
     /// Never, when somebody says that it is meant to be (`CNI_NETNS_OVERRIDE`).

@@ -148,11 +148,12 @@ fn serve(
         config,
         place,
         prev_result,
-        guests: Guests::new(&settings, &entry.hooks),
+        guests: Guests::new(&settings, &entry.hooks).for_entry(&entry.id),
         entry,
         journals: Journals::new(&settings.state),
         means: Means { around, path: &path, started, budgets: settings.budgets },
     };
+    call.know(None);
     match verb {
         Verb::Add => verbs::add(&call),
         Verb::Del => verbs::del(&call),

@@ -151,6 +151,8 @@ impl Door for HostDoor {
 mod tests {
     use super::*;
     use std::time::{Duration, Instant};
+    use wasmhook_host::{Clock, Memory};
+    use wasmhook_store::State;
 
     fn door(grants: &[&str]) -> HostDoor {
         let grants: Vec<_> = grants.iter().map(|grant| Grant::parse(grant).unwrap()).collect();
@@ -159,8 +161,21 @@ mod tests {
             phase: "pre",
             verb: "ADD",
             container_id: "c".into(),
+            pod: "p".into(),
+            network: "n".into(),
+            ifname: "eth0".into(),
+            plugin: String::new(),
+            clock: Clock::default(),
             deadline: Instant::now() + Duration::from_secs(1),
             carry: None,
+            node_seed: 0,
+            random: None,
+            metrics: None,
+            memory: Memory {
+                state: Arc::new(Mutex::new(State::in_memory(1 << 10))),
+                attachment: None,
+                trail: None,
+            },
         };
         let limits = Limits { host_calls: 4, log_lines: 2, log_bytes: 100, ..Limits::default() };
         HostDoor { grants, limits, spent: Spent::default(), reached: None, visit }
@@ -174,6 +189,16 @@ mod tests {
         let mut granted = door(&["carry"]);
         assert_eq!(granted.call("carry.set", set), json!({ "ok": null }));
         assert_eq!(granted.take_carry().as_deref(), Some("1"));
+    }
+
+    #[test]
+    fn a_scope_that_is_not_granted_is_denied_and_named() {
+        let get = |scope: &str| json!({ "scope": scope, "key": "k" });
+        let mut door = door(&["state:node"]);
+        assert_eq!(door.call("state.get", get("node")), json!({ "ok": null }));
+        let refused = door.call("state.get", get("network"));
+        assert_eq!(refused["failure"]["message"], "`state.get` needs the grant `state:network`");
+        assert_eq!(door.call("state.get", json!({ "key": "k" }))["failure"]["code"], "denied");
     }
 
     #[test]

@@ -448,7 +448,7 @@ mod tests {
                 "`hooks[1].module`: missing; write a module's name or absolute path",
                 "`hooks[2].module`: \"../x\": write an absolute path, or a name of letters, digits, `-`, `_` and `.`",
                 "`hooks[2].sha256`: \"12\": write the module's SHA-256, 64 hex digits",
-                "`hooks[2].grants[0]`: \"links\": no such grant; there are: carry, clock",
+                "`hooks[2].grants[0]`: \"links\": no such grant; there are: carry, clock, random, metrics, state",
                 "`hooks[2].limits.cpu`: \"fast\": write a time such as \"500ms\", \"2s\" or \"1m\"",
                 "`hooks[2].limits.wall`: \"0s\": nothing runs in no time",
                 "`hooks[2].limits.memory`: 1TiB: 4GiB at most",

@@ -24,6 +24,7 @@ mod process;
 mod recording;
 pub mod settings;
 mod spawn;
+mod trail;
 mod undo;
 mod units;
 mod upkeep;

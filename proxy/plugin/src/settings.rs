@@ -1,7 +1,7 @@
 //! The node's settings: `/etc/wasmhook/config.toml`, or what `WASMHOOK_CONFIG` names. Without a file, the defaults.
 
 use crate::limits::LimitSettings;
-use crate::units::duration;
+use crate::units::{duration, size};
 use serde::{Deserialize, Deserializer};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -31,6 +31,13 @@ pub struct Settings {
     pub log: Level,
     /// Where the log is written as well.
     pub log_file: Option<PathBuf>,
+    /// Where counters are written for Prometheus to read; nowhere if not set.
+    pub metrics: Option<PathBuf>,
+    /// What random numbers of hooks begin with, beside what they are about.
+    pub seed: u64,
+    /// Bytes that a module may remember on this node.
+    #[serde(deserialize_with = "a_size")]
+    pub state_quota: u64,
     /// What ends a hook.
     pub limits: LimitSettings,
     /// How long a call may take.
@@ -73,6 +80,10 @@ fn grants<'de, D: Deserializer<'de>>(from: D) -> Result<BTreeMap<String, Vec<Gra
         grants.map_err(|wrong| format!("`grants.{module}`: {wrong}")).map(|grants| (module, grants))
     };
     texts.into_iter().map(read).collect::<Result<_, _>>().map_err(serde::de::Error::custom)
+}
+
+fn a_size<'de, D: Deserializer<'de>>(from: D) -> Result<u64, D::Error> {
+    size(&String::deserialize(from)?).map_err(serde::de::Error::custom)
 }
 
 fn a_duration<'de, D: Deserializer<'de>>(from: D) -> Result<Duration, D::Error> {
@@ -123,6 +134,9 @@ impl Default for Settings {
             isolation: Room::Module,
             log: Level::Info,
             log_file: None,
+            metrics: None,
+            seed: 0,
+            state_quota: 1 << 20,
             limits: LimitSettings::default(),
             budgets: Budgets::default(),
             grants: BTreeMap::new(),
@@ -151,6 +165,7 @@ impl Settings {
             [("state", &settings.state), ("compiled", &settings.compiled), ("compiler", &settings.compiler)];
         let paths = paths.into_iter().chain(settings.modules.iter().map(|path| ("modules", path)));
         let paths = paths.chain(settings.log_file.iter().map(|path| ("log_file", path)));
+        let paths = paths.chain(settings.metrics.iter().map(|path| ("metrics", path)));
         for (key, path) in paths {
             if !path.is_absolute() {
                 return Err(format!("`{key}` = {:?}: write an absolute path", path.display().to_string()));
@@ -207,7 +222,7 @@ mod tests {
             format!("{:?}", Settings::default().normal())
         );
         let keys = shown.lines().filter(|line| line.contains(" = ") && !line.starts_with("# W")).count();
-        assert_eq!(keys, 37, "a key is missing, or one too many is shown");
+        assert_eq!(keys, 40, "a key is missing, or one too many is shown");
     }
 
     impl Settings {
@@ -216,7 +231,8 @@ mod tests {
             let (paths, limits) =
                 ((&self.modules, &self.state, &self.compiled, &self.compiler), &self.limits);
             format!(
-                "{paths:?} {:?} {:?} {:?} {:?} {:?}",
+                "{paths:?} {:?} {:?} {:?} {:?} {:?} {:?}",
+                (self.seed, self.state_quota),
                 self.isolation,
                 self.log,
                 limits.usual(),

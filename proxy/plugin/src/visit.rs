@@ -5,13 +5,19 @@ use crate::modules::Modules;
 use crate::settings::{Room, Settings};
 use std::cell::{Cell, RefCell};
 use std::fs::File;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use wasmhook_cni::Verb;
-use wasmhook_host::Visit;
+use wasmhook_host::{Clock, Memory, Trail, Visit};
+use wasmhook_store::{Journals, Key, State};
 use wasmhook_wasm::{
     Admission, Arrival, Fault, Isolation, Limits, Outside, Phase, Question, Request, Rooms, Usage, Verdict,
     expect_guests,
 };
+
+/// How long a GC waits to forget what is left over.
+const SWEEP_WITHIN: Duration = Duration::from_secs(2);
 
 /// Brings hooks into the guests' rooms.
 #[derive(Debug)]
@@ -23,6 +29,21 @@ pub struct Guests<'a> {
     /// What all of them together may still take.
     left: Cell<Duration>,
     budget: Duration,
+    node: Node,
+    /// Where what hooks do is written down.
+    trail: RefCell<Option<Arc<Mutex<dyn Trail>>>>,
+}
+
+/// What host calls need of a node.
+#[derive(Clone, Debug)]
+struct Node {
+    clock: Clock,
+    seed: u64,
+    metrics: Option<PathBuf>,
+    state: Arc<Mutex<State>>,
+    state_quota: u64,
+    /// Which of our entries a call is about, for what belongs to its attachment.
+    entry: String,
 }
 
 /// A hook that has been let in for this plugin call, or not yet.
@@ -61,6 +82,13 @@ pub struct Visited {
     pub usage: Usage,
 }
 
+impl Node {
+    fn without_effects(self) -> Self {
+        let state = Arc::new(Mutex::new(State::in_memory(self.state_quota)));
+        Self { clock: Clock::virtual_time(), metrics: None, state, ..self }
+    }
+}
+
 impl<'a> Guests<'a> {
     /// For a node with these settings, and these hooks.
     #[must_use]
@@ -75,6 +103,44 @@ impl<'a> Guests<'a> {
             together: RefCell::new(None),
             left: Cell::new(budget),
             budget,
+            node: Node {
+                clock: Clock::default(),
+                seed: settings.seed,
+                metrics: settings.metrics.clone(),
+                state: Arc::new(Mutex::new(State::new(&settings.state, settings.state_quota))),
+                state_quota: settings.state_quota,
+                entry: String::new(),
+            },
+            trail: RefCell::new(None),
+        }
+    }
+
+    /// For calls that are about this one of our entries.
+    #[must_use]
+    pub fn for_entry(mut self, id: &str) -> Self {
+        id.clone_into(&mut self.node.entry);
+        self
+    }
+
+    /// Nothing that hooks do happens: nobody sleeps, nothing is counted, and what is remembered goes with this.
+    #[must_use]
+    pub fn without_effects(mut self) -> Self {
+        self.node = self.node.without_effects();
+        self
+    }
+
+    /// What hooks do from now on is written down here.
+    pub(crate) fn follow(&self, trail: Arc<Mutex<dyn Trail>>) {
+        *self.trail.borrow_mut() = Some(trail);
+    }
+
+    /// What hooks remember of attachments that have no journal any more is forgotten.
+    pub(crate) fn sweep(&self, journals: &Journals) {
+        let mut state = self.node.state.lock().unwrap_or_else(PoisonError::into_inner);
+        match state.sweep(journals, Instant::now() + SWEEP_WITHIN) {
+            Ok(0) => {}
+            Ok(swept) => tracing::info!(swept, "forgot what hooks remembered of attachments that are gone"),
+            Err(error) => tracing::error!("{error}"),
         }
     }
 
@@ -117,7 +183,7 @@ impl<'a> Guests<'a> {
             return Ok(visited);
         }
         if seat.0.is_some() {
-            return Ok(ask(asking, &mut seat.0, 0, wall)?);
+            return Ok(ask(asking, &mut seat.0, 0, (wall, self.visit_of(asking, wall)))?);
         }
         let hook = asking.hook();
         let (artifact, digest) = self.modules.artifact(hook, asking.verb)?;
@@ -131,6 +197,14 @@ impl<'a> Guests<'a> {
             }
             visited => Ok(visited?),
         }
+    }
+
+    fn visit_of(&self, asking: &Asking<'_>, wall: Duration) -> Visit {
+        if asking.hook().monitor {
+            // It changes nothing at all.
+            return asking.visit(&self.node.clone().without_effects(), None, wall);
+        }
+        asking.visit(&self.node, self.trail.borrow().clone(), wall)
     }
 
     /// Lets the hook in, unless it has its seat already.
@@ -147,7 +221,7 @@ impl<'a> Guests<'a> {
             let arrival = Arrival { artifact, limits: hook.limits, admits: &admits };
             seat.0 = Some(Rooms::open(&[arrival], self.room.into())?);
         }
-        ask(asking, &mut seat.0, 0, wall)
+        ask(asking, &mut seat.0, 0, (wall, self.visit_of(asking, wall)))
     }
 
     /// In the child that all hooks share. `None` for one that could not be let in with the others: alone it is told why.
@@ -162,7 +236,7 @@ impl<'a> Guests<'a> {
             return Ok(None);
         };
         let mut rooms = Some(rooms);
-        let visited = ask(asking, &mut rooms, guest, wall);
+        let visited = ask(asking, &mut rooms, guest, (wall, self.visit_of(asking, wall)));
         *together = rooms.map(|rooms| Together { rooms, guests });
         match visited {
             Err(Fault::Artifact(_)) => Ok(None),
@@ -207,15 +281,34 @@ impl Asking<'_> {
         request
     }
 
-    /// The same for the same hook and pod, whenever it is asked.
-    fn seed(&self) -> u64 {
-        let request = self.request();
+    /// What host calls act on.
+    fn visit(&self, node: &Node, trail: Option<Arc<Mutex<dyn Trail>>>, wall: Duration) -> Visit {
+        let (hook, request) = (self.hook(), self.request());
         let uid = request.args.iter().find(|(key, _)| key == "K8S_POD_UID").map(|(_, uid)| uid);
-        let pod = uid.unwrap_or(&request.container_id);
-        let words = [self.hook().name.as_bytes(), b"\0", pod.as_bytes()].concat();
-        words.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
-            (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
-        })
+        let is_about_one = !request.container_id.is_empty();
+        let attachment = is_about_one.then(|| Key {
+            network: request.network.clone(),
+            container_id: request.container_id.clone(),
+            ifname: request.ifname.clone(),
+            entry: node.entry.clone(),
+        });
+        Visit {
+            hook: hook.name.clone(),
+            phase: self.phase.name(),
+            verb: self.verb.as_str(),
+            container_id: request.container_id.clone(),
+            pod: uid.unwrap_or(&request.container_id).clone(),
+            network: request.network.clone(),
+            ifname: request.ifname.clone(),
+            plugin: request.plugin.clone(),
+            deadline: node.clock.now() + wall,
+            clock: node.clock.clone(),
+            carry: None,
+            node_seed: node.seed,
+            random: None,
+            metrics: node.metrics.clone(),
+            memory: Memory { state: node.state.clone(), attachment, trail },
+        }
     }
 }
 
@@ -224,22 +317,12 @@ fn ask(
     asking: &Asking<'_>,
     rooms: &mut Option<Rooms>,
     guest: usize,
-    wall: Duration,
+    (wall, visit): (Duration, Visit),
 ) -> Result<Visited, Fault> {
-    let (hook, request) = (asking.hook(), asking.request());
+    let hook = asking.hook();
     let Some(open) = rooms else { return Err(Fault::Gone) };
-    let visit = Visit {
-        hook: hook.name.clone(),
-        phase: asking.phase.name(),
-        verb: asking.verb.as_str(),
-        container_id: request.container_id.clone(),
-        deadline: Instant::now() + wall,
-        carry: None,
-    };
-    let outside = Outside {
-        now: SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default(),
-        seed: asking.seed(),
-    };
+    let outside =
+        Outside { now: SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default(), seed: visit.seed() };
     let limits = Limits { wall, ..hook.limits };
     let question = Question { guest, phase: asking.phase, limits, outside };
     let door = SharedDoor::new(HostDoor::new(hook, visit));

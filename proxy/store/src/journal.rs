@@ -3,7 +3,7 @@
 //! One file per attachment and entry, JSON lines, each appended with one write. Its lock is held by whoever works on the
 //! attachment, and by the plugins that were started meanwhile: as long as one of them lives, the file is locked.
 
-use crate::{Digest, Namespace, StoreError};
+use crate::{Digest, Namespace, State, StoreError};
 use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
@@ -16,6 +16,8 @@ use std::time::{Duration, Instant, SystemTime};
 
 /// Journals of another format are left alone.
 const FORMAT: u32 = 1;
+/// How long a call waits to forget what hooks remember of its attachment.
+const FORGET_WITHIN: Duration = Duration::from_secs(2);
 /// How often somebody who waits for a lock looks.
 const LOOK_EVERY: Duration = Duration::from_millis(2);
 
@@ -138,6 +140,8 @@ pub enum Record {
         /// Its place.
         step: usize,
     },
+    /// Hooks are about to remember something of this attachment.
+    State,
     /// The delegate's DEL went well.
     Deleted {
         /// Its place.
@@ -161,6 +165,8 @@ pub struct Story {
     pub steps: Vec<Step>,
     /// What a finished ADD handed out.
     pub finished: Option<Box<RawValue>>,
+    /// Do hooks remember something of the attachment, which goes with it?
+    pub has_state: bool,
     /// Has a DEL given up waiting?
     pub abandoned: bool,
 }
@@ -210,6 +216,7 @@ impl Story {
             Record::Said { step, result } => self.step(step).said = Some(result),
             Record::Replaced { step } => self.step(step).replaced = true,
             Record::Deleted { step } => self.step(step).deleted = true,
+            Record::State => self.has_state = true,
             Record::Finished { result } => self.finished = Some(result),
             Record::Abandoned => self.abandoned = true,
         }
@@ -457,6 +464,7 @@ impl Journal {
 
     /// All is undone: nothing is left to tell.
     pub fn remove(self) -> Result<(), StoreError> {
+        self.forget_state();
         match fs::remove_file(&self.path) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
                 Err(StoreError::io("remove", &self.path)(error))
@@ -465,8 +473,19 @@ impl Journal {
         }
     }
 
+    /// What hooks remember of the attachment goes before the line that tells of it. A DEL does not fail for that: what
+    /// could not be forgotten now, the next GC finds ([`State::sweep`]).
+    fn forget_state(&self) {
+        let (true, Some(begin)) = (self.story.has_state, &self.story.begin) else { return };
+        let state = self.path.parent().and_then(Path::parent).unwrap_or(Path::new("/"));
+        if let Err(error) = State::new(state, 0).forget(&begin.key, Instant::now() + FORGET_WITHIN) {
+            tracing::error!("{error}");
+        }
+    }
+
     /// Begins anew, for another ADD of the same attachment.
     pub fn clear(&mut self) -> Result<(), StoreError> {
+        self.forget_state();
         self.file.set_len(0).map_err(StoreError::io("truncate", &self.path))?;
         (self.length, self.story) = (0, Story::default());
         Ok(())

@@ -53,7 +53,10 @@ pub mod clock;
 mod export;
 mod failure;
 pub mod log;
+pub mod metrics;
+pub mod random;
 mod request;
+pub mod state;
 mod verdict;
 
 #[doc(hidden)]
@@ -66,7 +69,9 @@ pub use wasmhook_cni as cni;
 /// Everything a hook usually needs.
 pub mod prelude {
     pub use crate::cni::{CniResult, Error as CniError, Object};
-    pub use crate::{Failure, Hook, Outcome, Post, Pre, Request, Result, carry, clock};
+    pub use crate::{
+        Failure, Hook, Outcome, Post, Pre, Request, Result, carry, clock, metrics, random, state,
+    };
     pub use crate::{debug, error, info, trace, warn};
     pub use serde::{Deserialize, Serialize};
 }

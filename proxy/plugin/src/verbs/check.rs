@@ -15,6 +15,7 @@ pub(crate) fn check(call: &Call<'_>) -> Standing {
         None
     });
     let story = story.filter(|story| story.begin.is_some());
+    call.know(story.as_ref());
     let delegates = call.recorded(story.as_ref());
     if delegates.is_empty() {
         return alone(call).standing;

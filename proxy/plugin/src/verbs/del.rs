@@ -1,5 +1,5 @@
-use super::{PATIENCE, alone};
-use crate::call::Call;
+use super::alone;
+use crate::call::{Call, PATIENCE};
 use crate::error::Error;
 use crate::pipeline::{Pipeline, Standing};
 use crate::recording::Recorded;
@@ -23,6 +23,7 @@ pub(crate) fn del(call: &Call<'_>) -> Standing {
         journal.map_or(Ok(()), Journal::remove)?;
         return Err(Error::OurNamespace);
     }
+    call.know(story.as_ref());
     let finished = story.as_ref().is_some_and(|story| story.finished.is_some());
     let delegates = call.recorded(story.as_ref());
     let (mut failed, mut refused) = (None, None);

@@ -12,7 +12,10 @@ use wasmhook_store::Journal;
 pub(crate) fn gc(call: &Call<'_>) -> Standing {
     let mut errors = Vec::new();
     match valid(call) {
-        Ok(Some(valid)) => collect(call, &valid, &mut errors),
+        Ok(Some(valid)) => {
+            collect(call, &valid, &mut errors);
+            call.guests.sweep(&call.journals);
+        }
         Ok(None) => tracing::info!("GC without a list of valid attachments: nothing of ours is taken away"),
         Err(error) => errors.push(error),
     }

@@ -18,11 +18,7 @@ use crate::error::Error;
 use crate::pipeline::{Outcome, Pipeline, Plugin, Standing};
 use crate::recording::Recorded;
 use serde_json::value::RawValue;
-use std::time::Duration;
 use wasmhook_cni::{self as cni, Object, Verb, code, convert};
-
-/// How long a call waits for another one that works on the same attachment.
-const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Hooks with no plugin between them.
 fn alone(call: &Call<'_>) -> Outcome {

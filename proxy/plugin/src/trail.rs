@@ -1,0 +1,215 @@
+//! The journal of an ADD at work: begun before its first effect, told of each, and in the end finished or undone.
+
+use crate::call::{Call, Means, PATIENCE};
+use crate::delegate::to_raw;
+use crate::error::Error;
+use crate::undo::{note_deleted, undo};
+use std::fs::File;
+use std::io;
+use std::sync::{Arc, Mutex, PoisonError};
+use wasmhook_cni::Object;
+use wasmhook_host::Failure;
+use wasmhook_store::{Access, Begin, Journal, Journals, Key, Record, StoreError};
+
+/// Held by the ADD itself and by the door, whose host calls have effects as well.
+#[derive(Clone, Debug)]
+pub(crate) struct SharedTrail(Arc<Mutex<Trail>>);
+
+/// An ADD's trail. Without an effect there is none: nothing is looked at, nothing is written.
+#[derive(Debug)]
+pub(crate) struct Trail {
+    journal: Option<Journal>,
+    journals: Journals,
+    key: Key,
+    netns: String,
+    args: String,
+    path: String,
+    hooks: Vec<String>,
+    /// Records that go with the next write.
+    pending: Vec<Record>,
+    /// The delegate that failed, if its DEL failed as well: asking it again at once helps nobody.
+    pub(crate) stuck: Option<usize>,
+}
+
+impl SharedTrail {
+    pub(crate) fn new(call: &Call<'_>) -> Self {
+        Self(Arc::new(Mutex::new(Trail {
+            journal: None,
+            journals: call.journals.clone(),
+            key: call.key(),
+            netns: call.environment.netns.clone(),
+            args: call.environment.args.clone(),
+            path: call.environment.path.clone(),
+            hooks: call.entry.hooks.iter().map(|hook| hook.name.clone()).collect(),
+            pending: Vec::new(),
+            stuck: None,
+        })))
+    }
+
+    pub(crate) fn with<T>(&self, act: impl FnOnce(&mut Trail) -> T) -> T {
+        act(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// For the door.
+    pub(crate) fn for_effects(&self) -> Arc<Mutex<dyn wasmhook_host::Trail>> {
+        self.0.clone()
+    }
+}
+
+impl Trail {
+    /// The attachment becomes ours, until the last of us has ended. What an ADD before us has left is cleaned up, unless
+    /// the attachment is still there. Without `means` that is possible only where no delegate has a part in it.
+    pub(crate) fn begin(&mut self, means: Option<&Means<'_>>) -> Result<&mut Journal, Error> {
+        if self.journal.is_none() {
+            let journal = self.open(means)?;
+            let Self { key, netns, args, path, hooks, .. } = &*self;
+            let begin = Begin::now(key.clone(), netns, args, path, hooks.clone());
+            self.pending.insert(0, Record::Begin(begin));
+            self.journal = Some(journal);
+        }
+        self.journal.as_mut().ok_or(Error::Busy(PATIENCE))
+    }
+
+    fn open(&self, means: Option<&Means<'_>>) -> Result<Journal, Error> {
+        let mut journal = match self.journals.create(&self.key, PATIENCE)? {
+            Access::Ours(journal) => journal,
+            Access::Busy(_) | Access::Removed(_) => return Err(Error::Busy(PATIENCE)),
+        };
+        let Some(earlier) = &journal.story().begin else { return Ok(journal) };
+        let now = wasmhook_store::Namespace::at(&self.netns);
+        let same = !earlier.before_boot() && earlier.netns.is_some() && earlier.netns == now;
+        if same && journal.story().finished.is_some() && !journal.story().abandoned {
+            return Err(Error::Attached(self.key.ifname.clone()));
+        }
+        tracing::warn!(
+            container_id = self.key.container_id,
+            "an earlier ADD of this attachment has left something; cleaning up first"
+        );
+        match means {
+            Some(means) => undo(means, &mut journal, None).map_err(|error| Error::Left(Box::new(error)))?,
+            None if journal.story().steps.iter().any(wasmhook_store::Step::is_held) => {
+                return Err(Error::Attached(self.key.ifname.clone()));
+            }
+            None => {}
+        }
+        if journal.is_abandoned() {
+            journal.remove()?;
+            return Err(Error::Abandoned);
+        }
+        journal.clear()?;
+        Ok(journal)
+    }
+
+    fn journal(&mut self) -> Result<&mut Journal, StoreError> {
+        self.journal.as_mut().ok_or_else(|| StoreError::Io {
+            action: "write",
+            path: self.journals.directory().to_owned(),
+            cause: io::Error::other("not begun"),
+        })
+    }
+
+    fn write(&mut self, record: Record) -> Result<(), StoreError> {
+        self.pending.push(record);
+        let records = std::mem::take(&mut self.pending);
+        self.journal()?.write(records)
+    }
+
+    /// A delegate is about to be started, unless that cannot be written down or nobody wants it any more.
+    pub(crate) fn announce(&mut self, step: usize, about_to: Record) -> Result<(), Error> {
+        let written = self.write(about_to).map_err(Error::from);
+        let abandoned = self.journal.as_ref().is_some_and(Journal::is_abandoned);
+        let announced = written.and(if abandoned { Err(Error::Abandoned) } else { Ok(()) });
+        if announced.is_err() {
+            // So it will not be.
+            self.deleted(step);
+        }
+        announced
+    }
+
+    /// What plugins inherit, so that the lock lives as long as they do.
+    pub(crate) fn lock(&mut self) -> Result<File, StoreError> {
+        let directory = self.journals.directory().to_owned();
+        self.journal()?.file().try_clone().map_err(|cause| StoreError::Io {
+            action: "lock",
+            path: directory,
+            cause,
+        })
+    }
+
+    /// Something that has happened: written at once, or with what comes next.
+    pub(crate) fn note(&mut self, record: Record, at_once: bool) -> Result<(), StoreError> {
+        if at_once {
+            return self.write(record);
+        }
+        self.pending.push(record);
+        Ok(())
+    }
+
+    /// This delegate needs no DEL any more.
+    pub(crate) fn deleted(&mut self, step: usize) {
+        if let Some(journal) = &mut self.journal {
+            note_deleted(journal, step);
+        }
+    }
+
+    /// The hooks' words on a delegate's result.
+    pub(crate) fn said(&mut self, step: usize, said: &Object, replaced: bool) {
+        let made = self.journal.as_ref().and_then(|it| it.story().steps.get(step)?.made.as_deref());
+        let said = to_raw(said);
+        if replaced {
+            self.pending.push(Record::Replaced { step });
+        } else if made.is_some_and(|made| made.get() != said.get()) {
+            self.pending.push(Record::Said { step, result: said });
+        }
+    }
+
+    /// The result may be handed out.
+    pub(crate) fn finish(&mut self, result: Object) -> Result<Object, Error> {
+        if self.journal.is_none() {
+            return Ok(result);
+        }
+        self.write(Record::Finished { result: to_raw(&result) })?;
+        if self.journal()?.is_abandoned() { Err(Error::Abandoned) } else { Ok(result) }
+    }
+
+    /// Takes back what was done. The original error is what counts, so what goes wrong here is only logged: the journal
+    /// stays, for DEL.
+    pub(crate) fn undo(&mut self, means: &Means<'_>) {
+        let Some(mut journal) = self.journal.take() else { return };
+        match undo(means, &mut journal, self.stuck) {
+            Ok(()) if self.stuck.is_some() => {}
+            Ok(()) => {
+                if let Err(error) = journal.remove() {
+                    tracing::error!("{error}");
+                }
+            }
+            Err(error) => {
+                tracing::error!(container_id = self.key.container_id, "undoing a failed ADD: {error}");
+            }
+        }
+    }
+}
+
+/// At other verbs nothing begins: what hooks remember of an attachment goes with it, so there must be one.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Known {
+    /// Does its journal tell of state already?
+    pub(crate) has_state: bool,
+}
+
+impl wasmhook_host::Trail for Known {
+    fn has_state(&mut self) -> Result<(), Failure> {
+        let none = "only an ADD begins to remember something of an attachment";
+        if self.has_state { Ok(()) } else { Err(Failure::new("invalid", none)) }
+    }
+}
+
+impl wasmhook_host::Trail for Trail {
+    fn has_state(&mut self) -> Result<(), Failure> {
+        let refused = |error: Error| Failure::new("unavailable", error.to_string());
+        if self.begin(None).map_err(refused)?.story().has_state {
+            return Ok(());
+        }
+        self.write(Record::State).map_err(Failure::from)
+    }
+}
