@@ -116,7 +116,7 @@ pub fn command(parts: &str, printed: &str) -> Vec<u8> {
 
 /// A command that does this, and then prints a verdict that changes nothing.
 #[must_use]
-pub fn command(parts: &str, body: &str) -> Vec<u8> {
+pub fn conversing(parts: &str, body: &str) -> Vec<u8> {
     let text = format!(
         r#"(module
             (import "wasi_snapshot_preview1" "fd_read" (func $read (param i32 i32 i32 i32) (result i32)))
@@ -162,7 +162,7 @@ pub fn calling(message: &str) -> Vec<u8> {
         (call $say (i32.const 2) (i32.const 8192) (call $reply (i32.const 8192) (i32.const 4096)))",
         message.len()
     );
-    command(&parts, &body)
+    conversing(&parts, &body)
 }
 
 /// A hook that changes nothing and has WASI among its imports.

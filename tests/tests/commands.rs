@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::must_use_candidate, reason = "panicking is how a test speaks")]
 
 use serde_json::{Value, json};
-use wasmhook_tests::{Answer, Call, Lab, calling, command, with_wasi};
+use wasmhook_tests::{Answer, Call, Lab, calling, conversing, with_wasi};
 
 const ISOLATIONS: [&str; 3] = ["module", "call", "none"];
 
@@ -39,7 +39,7 @@ fn what_a_command_reads_is_what_the_schema_says() {
     of_request["$ref"] = json!("#/$defs/request");
     let request = jsonschema::validator_for(&of_request).unwrap();
     // The request goes to stderr and with it to the log.
-    let echo = command("", "(call $say (i32.const 2) (i32.const 65536) (local.get $length))");
+    let echo = conversing("", "(call $say (i32.const 2) (i32.const 65536) (local.get $length))");
     for isolation in ISOLATIONS {
         let lab = lab(isolation, &echo);
         let hook = json!({ "module": "c", "config": { "a": "é\n\"" }, "limits": { "logBytes": "1MiB" } });
@@ -91,7 +91,7 @@ fn what_one_phase_carries_the_next_one_reads() {
         (data (i32.const 2048) "{\"operation\":\"carry.set\",\"input\":{\"json\":\"[7]\"}}")"#;
     let body = "(drop (call $call (i32.const 2048) (i32.const 48)))
         (call $say (i32.const 2) (i32.const 65536) (local.get $length))";
-    let lab = lab("module", &command(parts, body));
+    let lab = lab("module", &conversing(parts, body));
     let answer = ask(&lab, "ADD", &json!({ "module": "c", "grants": ["carry"] }));
     let _ = answer.result();
     let documents = said(&answer);
@@ -107,7 +107,7 @@ fn the_same_pod_draws_the_same_numbers_and_another_one_others() {
     let body = "(drop (call $random (i32.const 8192) (i32.const 16)))
         (i32.store8 (i32.const 8191) (i32.const 62)) (i32.store8 (i32.const 8208) (i32.const 60))
         (call $say (i32.const 2) (i32.const 8191) (i32.const 18))";
-    let lab = lab("module", &command(parts, body));
+    let lab = lab("module", &conversing(parts, body));
     let draw = |container: &str| {
         let call =
             Call { container_id: container.into(), ..Call::new("ADD", &chained(&json!({ "module": "c" }))) };
@@ -130,7 +130,7 @@ fn a_command_that_sleeps_ends_with_its_wall_time() {
         "(i32.store (i32.const 4112) (i32.const 1)) (i64.store (i32.const 4120) (i64.const 3600000000000))
         (drop (call $poll (i32.const 4096) (i32.const 4200) (i32.const 1) (i32.const 24)))";
     for isolation in ISOLATIONS {
-        let lab = lab(isolation, &command(parts, body));
+        let lab = lab(isolation, &conversing(parts, body));
         let hook = json!({ "module": "c", "limits": { "wall": "200ms" } });
         let error = ask(&lab, "ADD", &hook).error();
         assert_eq!(error.code, 101, "{error:?}");
@@ -144,7 +144,7 @@ fn a_command_that_fails_says_why_on_its_stderr() {
         (data (i32.const 2048) "first\nno such thing\n")"#;
     let body = "(call $say (i32.const 2) (i32.const 2048) (i32.const 20)) (call $exit (i32.const 7))";
     for isolation in ISOLATIONS {
-        let lab = lab(isolation, &command(parts, body));
+        let lab = lab(isolation, &conversing(parts, body));
         let answer = ask(&lab, "ADD", &json!({ "module": "c" }));
         let error = answer.error();
         assert_eq!(error.msg, "hook `c`: the hook reports: no such thing (exit code 7)");

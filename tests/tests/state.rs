@@ -85,12 +85,9 @@ fn only_an_add_begins_to_remember_something_of_an_attachment() {
 fn a_failed_add_leaves_nothing_of_its_attachment() {
     let lab = lab("", "state.add", &adding("attachment"));
     let mut denied = config();
-    denied["hooks"]
-        .as_array_mut()
-        .unwrap()
-        .push(json!({ "module": "deny", "config": { "rules": [{ "message": "no" }] } }));
+    denied["hooks"].as_array_mut().unwrap().push(json!({ "module": "nowhere" }));
     let answer = ask_with(&lab, "ADD", "a", &denied);
-    assert_eq!((answer.error().code, replies(&answer)), (100, vec!["\"1\"".to_owned()]));
+    assert_eq!((answer.error().code, replies(&answer)), (103, vec!["\"1\"".to_owned()]));
     assert_eq!(lab.journals(), 0);
     assert_eq!(ask(&lab, "ADD", "a"), ["\"1\"", "\"2\""]);
 }
