@@ -80,16 +80,27 @@ pub fn core_module(parts: &str, pre: &str, post: &str) -> Vec<u8> {
 
 const HOOK: &str = "wasmhook:hook/hook";
 
+/// [`component`] with a `cabi_realloc` of its own, which has the parameters of any other.
+#[must_use]
+pub fn core_component(parts: &str, realloc: &str, pre: &str, post: &str) -> Vec<u8> {
+    let text = core_with(parts, realloc, pre, post);
+    encode(&wat::parse_str(text).expect("WAT"), HOOK)
+}
+
 fn core(parts: &str, pre: &str, post: &str) -> String {
+    let parts = format!("{parts} (global $top (mut i32) (i32.const 65536))");
+    let realloc = "(global.set $top (i32.and (i32.add (global.get $top) (i32.const 15)) (i32.const -16)))
+        (global.get $top)
+        (global.set $top (i32.add (global.get $top) (local.get 3)))";
+    core_with(&parts, realloc, pre, post)
+}
+
+fn core_with(parts: &str, realloc: &str, pre: &str, post: &str) -> String {
     format!(
         r#"(module
             {parts}
             (memory (export "memory") 32)
-            (global $top (mut i32) (i32.const 65536))
-            (func (export "cabi_realloc") (param i32 i32 i32 i32) (result i32)
-                (global.set $top (i32.and (i32.add (global.get $top) (i32.const 15)) (i32.const -16)))
-                (global.get $top)
-                (global.set $top (i32.add (global.get $top) (local.get 3))))
+            (func (export "cabi_realloc") (param i32 i32 i32 i32) (result i32) {realloc})
             (func (export "wasmhook:hook/handler@0.1.0#pre") (param i32) (result i32) {pre})
             (func (export "wasmhook:hook/handler@0.1.0#post") (param i32) (result i32) {post}))"#
     )

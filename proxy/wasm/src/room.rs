@@ -234,6 +234,9 @@ fn explain(error: &wasmtime::Error, tenant: &Tenant, limits: &Limits, reached: O
     }
     let said = error.root_cause().to_string();
     // wasmtime has no type for these.
+    if said.contains("fuel allocated for hostcalls") {
+        return Fault::Trap("more than 4 MiB at once from the guest to the host".to_owned());
+    }
     for (what, key, limit) in
         [("instance", "instances", limits.instances), ("table", "tables", limits.tables)]
     {
