@@ -54,7 +54,7 @@ demo: packages build hooks ## Containers get their network through hooks, in pri
 .PHONY: test
 test: packages build hooks guests ## Unit, documentation and end-to-end tests (root: they make network namespaces)
 	@[ "$$(id -u)" = 0 ] || { echo "the end-to-end tests make network namespaces: run them as root" >&2; exit 1; }
-	cargo $(NEXTEST) --locked --workspace
+	cargo $(NEXTEST) --locked --workspace --features wasmhook/escape
 	cargo test --quiet --locked --doc --workspace
 	cd examples-wasm && cargo test --quiet --locked --lib
 
@@ -66,7 +66,7 @@ e2e: packages build hooks ## The plugin under real runtimes: libcni, containerd 
 lint: ## Format and clippy, with warnings denied
 	cargo fmt --all --check
 	cd examples-wasm && cargo fmt --all --check
-	cargo clippy --quiet --locked --workspace --all-targets --features wasmhook-tests/all-languages -- -D warnings
+	cargo clippy --quiet --locked --workspace --all-targets --features wasmhook/escape, wasmhook-tests/all-languages -- -D warnings
 	cd examples-wasm && cargo clippy --quiet --locked --all-targets -- -D warnings
 
 .PHONY: deny
