@@ -66,7 +66,7 @@ e2e: packages build hooks ## The plugin under real runtimes: libcni, containerd 
 lint: ## Format and clippy, with warnings denied
 	cargo fmt --all --check
 	cd examples-wasm && cargo fmt --all --check
-	cargo clippy --quiet --locked --workspace --all-targets --features wasmhook/escape, wasmhook-tests/all-languages -- -D warnings
+	cargo clippy --quiet --locked --workspace --all-targets --features wasmhook/escape,wasmhook-tests/all-languages -- -D warnings
 	cd examples-wasm && cargo clippy --quiet --locked --all-targets -- -D warnings
 
 .PHONY: deny
