@@ -62,10 +62,17 @@ test: packages build hooks guests ## Unit, documentation and end-to-end tests (r
 e2e: packages build hooks ## The plugin under real runtimes: libcni, containerd (root; a minute, installs them)
 	@tests/runtimes/run
 
+.PHONY: fuzz
+fuzz: ## Inputs that nobody thought of, T=60 seconds for each kind (a nightly Rust; the first time takes minutes)
+	@[ -x $(TOOLS)/bin/cargo-fuzz ] || { echo "installing cargo-fuzz"; \
+		cargo install --quiet --locked --version 0.13.2 --root $(TOOLS) cargo-fuzz; }
+	@tests/fuzz/run $(or $(T),60)
+
 .PHONY: lint
 lint: ## Format and clippy, with warnings denied
 	cargo fmt --all --check
 	cd examples-wasm && cargo fmt --all --check
+	cd tests/fuzz && cargo fmt --check
 	cargo clippy --quiet --locked --workspace --all-targets --features wasmhook/escape,wasmhook-tests/all-languages -- -D warnings
 	cd examples-wasm && cargo clippy --quiet --locked --all-targets -- -D warnings
 

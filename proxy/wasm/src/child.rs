@@ -28,7 +28,7 @@ const ENGINE_MEMORY: u64 = 64 << 20;
 
 /// From the child.
 #[derive(Serialize, Deserialize)]
-enum Message {
+pub(crate) enum Message {
     Call { operation: String, input: Value },
     Done(Report),
 }

@@ -73,16 +73,18 @@ impl Guest {
     }
 }
 
+/// What passes by `call`.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Message {
+    pub(crate) operation: String,
+    #[serde(default)]
+    pub(crate) input: Value,
+}
+
 /// `call(ptr, len) -> length of the reply`. A message that cannot be read is answered, not trapped: the author should
 /// see why.
 fn call(mut caller: Caller<'_, Tenant>, at: u32, length: u32) -> wasmtime::Result<u32> {
-    #[derive(Deserialize)]
-    #[serde(deny_unknown_fields)]
-    struct Message {
-        operation: String,
-        #[serde(default)]
-        input: Value,
-    }
     let memory = memory(&mut caller)?;
     let place = range(at, length).filter(|_| length as usize <= LONGEST);
     let bytes = place.and_then(|place| memory.data(&caller).get(place)).map(<[u8]>::to_vec);

@@ -24,6 +24,9 @@ mod escape;
 mod fault;
 mod filter;
 mod frame;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 mod limits;
 mod link;
 mod pool;

@@ -130,7 +130,7 @@ impl Merge {
         one_value(&sides, |value| part.meaning(key, value))
     }
 
-    /// Each of the three can be absent. Without `now` it is gone: a later plugin took it away.
+    /// Each of the three can be absent. Without `now` it is gone: a later plugin took it away (all that Go knows of it).
     fn object(
         &self,
         part: Part,
@@ -138,13 +138,18 @@ impl Merge {
         sides: &Sides<Value>,
         objects: &Sides<Object>,
     ) -> Option<Box<RawValue>> {
-        sides.now?;
+        // A `dns` that says nothing to Go is left out.
+        if sides.now.is_none() && part != Part::Dns {
+            return None;
+        }
         if part == Part::IpConfig && sides.made.is_none() != sides.said.is_none() {
             // An address is there or not; half of one is none.
             return if sides.made.is_none() { None } else { sides.now.map(ToOwned::to_owned) };
         }
         let merged = self.members(part, depth + 1, objects.map(|object| object));
-        if merged.is_empty() && sides.made.is_none() {
+        // As with lists: the delegate's way to write nothing counts.
+        let written = sides.made.is_some_and(|made| sides.now.is_some() || is_nothing(made));
+        if merged.is_empty() && !written {
             return None;
         }
         to_raw_value(&merged).ok()

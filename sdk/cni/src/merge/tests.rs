@@ -72,6 +72,15 @@ fn where_both_spoke_a_later_plugin_s_scalar_stays() {
 }
 
 #[test]
+fn a_dns_that_says_nothing_to_a_runtime_is_not_taken_away() {
+    for made in [r#"{"dns":{"domain":""}}"#, r#"{"dns":{"x":1,"search":[]}}"#] {
+        assert_eq!(back(made, made, "{}"), json(made));
+    }
+    assert_eq!(back(r#"{"dns":{}}"#, r#"{"dns":{"x":1}}"#, "{}"), json(r#"{"dns":{}}"#));
+    assert_eq!(back(r#"{"dns":{"domain":"d"}}"#, r#"{"dns":{"domain":"d"}}"#, "{}"), json("{}"));
+}
+
+#[test]
 fn what_a_later_plugin_took_away_stays_away() {
     let now = r#"{"cniVersion":"1.0.0","interfaces":[{"name":"eth0","sandbox":"/n"}],"ips":[]}"#;
     assert_eq!(back(BRIDGE, BRIDGE, now), json(&now.replace(r#""ips":[]"#, r#""ips":[],"dns":{}"#)));
