@@ -233,6 +233,11 @@ fn verdicts_that_cannot_be_meant() {
         (1, r#"{"cniVersion":"1.0.0","name":"net"}"#, "changes `type`, which no hook may"),
         (1, r#"{"prevResult":{}}"#, "the configuration holds `prevResult`"),
         (2, "nonsense", "the result is no JSON object"),
+        (
+            2,
+            &format!(r#"{{"x":{}1{}}}"#, "[".repeat(200), "]".repeat(200)),
+            "the result holds what no plugin can read",
+        ),
         (2, r#"{"ips":7}"#, "the result is not CNI's"),
         (2, r#"{"cniVersion":"0.4.0"}"#, "`cniVersion` is not the configuration's, 1.0.0"),
     ] {

@@ -287,9 +287,7 @@ impl Round<'_, '_> {
 
     /// A configuration that a hook may have written: not everything in it is its to change.
     fn rewritten(&self, text: &str) -> Result<Object, Why> {
-        let config: Object = text
-            .parse()
-            .map_err(|error| Why::Verdict(format!("the configuration is no JSON object: {error}")))?;
+        let config = readable("configuration", text)?;
         if config.contains("prevResult") {
             return Err(Why::Verdict(
                 "the configuration holds `prevResult`; answer or rewrite the result".into(),
@@ -313,8 +311,7 @@ impl Round<'_, '_> {
 
     /// A result that a hook has written.
     fn result(&self, text: &str) -> Result<Object, Why> {
-        let mut result: Object =
-            text.parse().map_err(|error| Why::Verdict(format!("the result is no JSON object: {error}")))?;
+        let mut result = readable("result", text)?;
         serde_json::from_str::<cni::CniResult>(text)
             .map_err(|error| Why::Verdict(format!("the result is not CNI's: {error}")))?;
         match result.read::<String>("cniVersion") {
@@ -329,6 +326,16 @@ impl Round<'_, '_> {
         }
         Ok(result)
     }
+}
+
+/// An object that a plugin can read, or the runtime: not nested without end. Go's decoder refuses a document for that,
+/// whatever it looks for in there; a plugin that got one could not even be asked to undo what it did.
+fn readable(what: &str, text: &str) -> Result<Object, Why> {
+    let object =
+        text.parse().map_err(|error| Why::Verdict(format!("the {what} is no JSON object: {error}")))?;
+    serde_json::from_str::<serde_json::Value>(text)
+        .map_err(|error| Why::Verdict(format!("the {what} holds what no plugin can read: {error}")))?;
+    Ok(object)
 }
 
 fn wanted_error(error: CniError) -> Result<cni::Error, Why> {
