@@ -4,7 +4,8 @@ use base64::prelude::BASE64_STANDARD as BASE64;
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 use wasmhook_store::{Key, Shelf, Space, State};
 
 pub(crate) const INTERFACE: Interface = Interface {
@@ -31,8 +32,10 @@ pub struct Memory {
 
 /// What whoever takes an attachment away goes by.
 pub trait Trail: fmt::Debug + Send {
-    /// From now on the attachment has state, which must go with it. Told before it has any.
-    fn has_state(&mut self) -> Result<(), Failure>;
+    /// Does the attachment have state? If not, nobody needs to look for it.
+    fn has_state(&self) -> bool;
+    /// From now on it has, and that must go with it. Told before it has any; waits for other calls until then at most.
+    fn begin_state(&mut self, until: Instant) -> Result<(), Failure>;
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Deserialize)]
@@ -58,6 +61,9 @@ struct Named {
 fn get(visit: &mut Visit, input: Value) -> Result<Value, Failure> {
     let Named { scope, key } = parameters(input)?;
     judge(&key, None)?;
+    if visit.has_nothing(scope)? {
+        return Ok(Value::Null);
+    }
     visit.shelf(scope, |shelf| Ok(shelf.get(&key)?.map(|value| BASE64.encode(value)).into()))
 }
 
@@ -80,6 +86,9 @@ fn set(visit: &mut Visit, input: Value) -> Result<Value, Failure> {
 fn remove(visit: &mut Visit, input: Value) -> Result<Value, Failure> {
     let Named { scope, key } = parameters(input)?;
     judge(&key, None)?;
+    if visit.has_nothing(scope)? {
+        return Ok(false.into());
+    }
     visit.shelf(scope, |shelf| Ok(shelf.remove(&key)?.into()))
 }
 
@@ -126,19 +135,33 @@ struct Keys {
 
 fn keys(visit: &mut Visit, input: Value) -> Result<Value, Failure> {
     let Keys { scope, prefix } = parameters(input)?;
+    if visit.has_nothing(scope)? {
+        return Ok(Value::Array(Vec::new()));
+    }
     visit.shelf(scope, |shelf| Ok(shelf.keys(&prefix)?.into()))
 }
 
 impl Visit {
     /// An attachment's state is written down before there is any, so that it is found by whoever takes it away.
     fn announce(&self, scope: Scope) -> Result<(), Failure> {
-        match &self.memory.trail {
-            Some(trail) if scope == Scope::Attachment => {
-                self.attachment()?;
-                trail.lock().unwrap_or_else(PoisonError::into_inner).has_state()
-            }
-            _ => Ok(()),
+        match self.trail(scope)? {
+            Some(mut trail) => trail.begin_state(self.patience()),
+            None => Ok(()),
         }
+    }
+
+    /// Is it known without looking that there is nothing? What an ADD that was killed has left does not count.
+    fn has_nothing(&self, scope: Scope) -> Result<bool, Failure> {
+        Ok(self.trail(scope)?.is_some_and(|trail| !trail.has_state()))
+    }
+
+    /// For what belongs to the attachment.
+    fn trail(&self, scope: Scope) -> Result<Option<MutexGuard<'_, dyn Trail + 'static>>, Failure> {
+        if scope != Scope::Attachment {
+            return Ok(None);
+        }
+        self.attachment()?;
+        Ok(self.memory.trail.as_ref().map(|it| it.lock().unwrap_or_else(PoisonError::into_inner)))
     }
 
     fn shelf(
@@ -244,7 +267,11 @@ mod tests {
     struct Told(usize);
 
     impl Trail for Told {
-        fn has_state(&mut self) -> Result<(), Failure> {
+        fn has_state(&self) -> bool {
+            self.0 > 0
+        }
+
+        fn begin_state(&mut self, _: Instant) -> Result<(), Failure> {
             self.0 += 1;
             Ok(())
         }
@@ -262,6 +289,20 @@ mod tests {
         ask(visit, "set", json!({ "scope": "attachment", "value": "" })).unwrap();
         ask(visit, "cas", json!({ "scope": "attachment", "old": "", "new": null })).unwrap();
         assert_eq!(told.lock().unwrap().0, 3);
+    }
+
+    #[test]
+    fn what_an_attachment_cannot_have_is_not_looked_for() {
+        let (visit, told) = (&mut visit(), Arc::new(Mutex::new(Told::default())));
+        visit.memory.trail = Some(told.clone());
+        // Of an ADD that was killed.
+        ask(visit, "set", json!({ "scope": "attachment", "value": "" })).unwrap();
+        told.lock().unwrap().0 = 0;
+        let mut asked =
+            |function: &str| ask(visit, function, json!({ "scope": "attachment", "prefix": "" })).unwrap();
+        assert_eq!((asked("get"), asked("remove"), asked("keys")), (Value::Null, json!(false), json!([])));
+        told.lock().unwrap().0 = 1;
+        assert_eq!((asked("get"), asked("keys")), (json!(""), json!(["k"])));
     }
 
     #[test]

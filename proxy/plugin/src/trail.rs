@@ -7,6 +7,7 @@ use crate::undo::{note_deleted, undo};
 use std::fs::File;
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 use wasmhook_cni::Object;
 use wasmhook_host::Failure;
 use wasmhook_store::{Access, Begin, Journal, Journals, Key, Record, StoreError};
@@ -59,21 +60,21 @@ impl SharedTrail {
 impl Trail {
     /// The attachment becomes ours, until the last of us has ended. What an ADD before us has left is cleaned up, unless
     /// the attachment is still there. Without `means` that is possible only where no delegate has a part in it.
-    pub(crate) fn begin(&mut self, means: Option<&Means<'_>>) -> Result<&mut Journal, Error> {
+    pub(crate) fn begin(&mut self, means: Option<&Means<'_>>, wait: Duration) -> Result<&mut Journal, Error> {
         if self.journal.is_none() {
-            let journal = self.open(means)?;
+            let journal = self.open(means, wait)?;
             let Self { key, netns, args, path, hooks, .. } = &*self;
             let begin = Begin::now(key.clone(), netns, args, path, hooks.clone());
             self.pending.insert(0, Record::Begin(begin));
             self.journal = Some(journal);
         }
-        self.journal.as_mut().ok_or(Error::Busy(PATIENCE))
+        self.journal.as_mut().ok_or(Error::Busy(wait))
     }
 
-    fn open(&self, means: Option<&Means<'_>>) -> Result<Journal, Error> {
-        let mut journal = match self.journals.create(&self.key, PATIENCE)? {
+    fn open(&self, means: Option<&Means<'_>>, wait: Duration) -> Result<Journal, Error> {
+        let mut journal = match self.journals.create(&self.key, wait)? {
             Access::Ours(journal) => journal,
-            Access::Busy(_) | Access::Removed(_) => return Err(Error::Busy(PATIENCE)),
+            Access::Busy(_) | Access::Removed(_) => return Err(Error::Busy(wait)),
         };
         let Some(earlier) = &journal.story().begin else { return Ok(journal) };
         let now = wasmhook_store::Namespace::at(&self.netns);
@@ -198,16 +199,29 @@ pub(crate) struct Known {
 }
 
 impl wasmhook_host::Trail for Known {
-    fn has_state(&mut self) -> Result<(), Failure> {
+    fn has_state(&self) -> bool {
+        self.has_state
+    }
+
+    fn begin_state(&mut self, _: Instant) -> Result<(), Failure> {
         let none = "only an ADD begins to remember something of an attachment";
         if self.has_state { Ok(()) } else { Err(Failure::new("invalid", none)) }
     }
 }
 
 impl wasmhook_host::Trail for Trail {
-    fn has_state(&mut self) -> Result<(), Failure> {
-        let refused = |error: Error| Failure::new("unavailable", error.to_string());
-        if self.begin(None).map_err(refused)?.story().has_state {
+    fn has_state(&self) -> bool {
+        self.journal.as_ref().is_some_and(|journal| journal.story().has_state)
+    }
+
+    fn begin_state(&mut self, until: Instant) -> Result<(), Failure> {
+        let refused = |error: Error| {
+            let code = if matches!(error, Error::Busy(_)) { "busy" } else { "unavailable" };
+            Failure::new(code, error.to_string())
+        };
+        // A quarter is left for what the hook makes of it.
+        let wait = PATIENCE.min(until.saturating_duration_since(Instant::now()) * 3 / 4);
+        if self.begin(None, wait).map_err(refused)?.story().has_state {
             return Ok(());
         }
         self.write(Record::State).map_err(Failure::from)

@@ -1,5 +1,5 @@
 use super::alone;
-use crate::call::Call;
+use crate::call::{Call, PATIENCE};
 use crate::delegate::{Delegate, DelegateError, Run, to_raw};
 use crate::error::Error;
 use crate::pipeline::{Pipeline, Plugin, Standing};
@@ -20,7 +20,8 @@ pub(crate) fn add(call: &Call<'_>) -> Standing {
         // It begins with the first effect, if there is one.
         alone(call).standing.map(Option::unwrap_or_default)
     } else {
-        trail.with(|trail| trail.begin(Some(&call.means)).map(drop)).and_then(|()| add_all(call, &trail))
+        let begun = trail.with(|trail| trail.begin(Some(&call.means), PATIENCE).map(drop));
+        begun.and_then(|()| add_all(call, &trail))
     };
     match added.and_then(|result| trail.with(|trail| trail.finish(result))) {
         Ok(result) => Ok(Some(result)),
