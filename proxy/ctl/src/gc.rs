@@ -8,10 +8,13 @@ use std::cmp::Reverse;
 use std::ffi::OsString;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 use wasmhook_plugin::settings::{Level, Settings};
 use wasmhook_plugin::{Upkeep, start_log};
-use wasmhook_store::{Access, Journals, boot_id};
+use wasmhook_store::{Access, Journals, State, boot_id};
+
+/// How long calls that are at work on what hooks remember are waited for.
+const SWEEP_WITHIN: Duration = Duration::from_secs(5);
 
 /// Take away what a crash has left, without a runtime
 ///
@@ -59,6 +62,8 @@ struct Report {
     unreadable: Vec<Unreadable>,
     /// Journals that told nothing, removed.
     empty: Vec<PathBuf>,
+    /// Attachments without a journal of which hooks remembered something, forgotten.
+    forgotten: usize,
 }
 
 #[derive(Serialize)]
@@ -119,14 +124,20 @@ impl Gc {
         attachments.retain(|it| self.network.as_ref().is_none_or(|network| it.key.network == *network));
         // The last entry of a chain first. An inner plugin's is undone by the DEL of the one around it, if there is one.
         attachments.sort_by_key(|it| (it.key.entry == "ipam", Reverse(it.since)));
-        let mut report =
-            Report { dry_run: self.dry_run, attachments: Vec::new(), unreadable, empty: Vec::new() };
+        let mut report = Report {
+            dry_run: self.dry_run,
+            attachments: Vec::new(),
+            unreadable,
+            empty: Vec::new(),
+            forgotten: 0,
+        };
         let work = Work {
             judge,
             dry_run: self.dry_run,
             journals: Journals::new(&settings.state),
             upkeep: Upkeep { settings, variables: variables(settings_file), path: self.cni_path.clone() },
         };
+        let mut unswept = None;
         let all = attachments.len();
         for (number, attachment) in (1..).zip(attachments) {
             let progress = Progress::show(&format!("{number} of {all}: {}", name(&attachment)));
@@ -138,9 +149,14 @@ impl Gc {
         }
         if self.network.is_none() && !self.dry_run {
             report.empty = empty.into_iter().filter(|file| work.sweep(file)).collect();
+            let mut state = State::new(&settings.state, settings.state_quota);
+            match state.sweep(&work.journals, Instant::now() + SWEEP_WITHIN) {
+                Ok(forgotten) => report.forgotten = forgotten,
+                Err(error) => unswept = Some(with_causes(&error)),
+            }
         }
         out.print(&report, |out, report| summary(out, report, work.judge.valid.is_some()))?;
-        Ok(errors(&report))
+        Ok(errors(&report, unswept))
     }
 }
 
@@ -273,12 +289,15 @@ fn summary(out: &mut dyn Write, report: &Report, asked: bool) -> io::Result<()> 
     parts.extend(
         Some(report.empty.len()).filter(|it| *it > 0).map(|it| format!("{it} empty journals removed")),
     );
+    parts.extend(
+        Some(report.forgotten).filter(|it| *it > 0).map(|it| format!("{it} forgotten that had no journal")),
+    );
     let boot = if asked { "" } else { " (no source was given: only of an earlier boot)" };
     writeln!(out, "{}{FAINT}{boot}{FAINT:#}", parts.join(", "))
 }
 
 /// After everything else, so that nobody overlooks them.
-fn errors(report: &Report) -> Verdict {
+fn errors(report: &Report, unswept: Option<String>) -> Verdict {
     let mut stderr = anstream::stderr();
     let mut verdict = Verdict::Good;
     let failed = report.attachments.iter().filter(|it| it.outcome == Outcome::Failed);
@@ -286,7 +305,7 @@ fn errors(report: &Report) -> Verdict {
         let why = row.why.as_deref().unwrap_or("");
         format!("{}: {why}; its journal stays: when the cause is gone, run this again", name(&row.attachment))
     });
-    for error in failed.chain(report.unreadable.iter().map(Unreadable::advice)) {
+    for error in failed.chain(report.unreadable.iter().map(Unreadable::advice)).chain(unswept) {
         let _ = complaint(&mut stderr, &error);
         verdict = Verdict::Bad;
     }
