@@ -3,7 +3,7 @@ use crate::entry::HookSpec;
 use crate::error::{HookFailure, Why};
 use crate::modules::Modules;
 use crate::settings::{Room, Settings};
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::fs::File;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -30,6 +30,8 @@ pub struct Guests<'a> {
     left: Cell<Duration>,
     budget: Duration,
     node: Node,
+    /// For hooks that change nothing at all.
+    watched: OnceCell<Node>,
     /// Where what hooks do is written down.
     trail: RefCell<Option<Arc<Mutex<dyn Trail>>>>,
 }
@@ -111,6 +113,7 @@ impl<'a> Guests<'a> {
                 state_quota: settings.state_quota,
                 entry: String::new(),
             },
+            watched: OnceCell::new(),
             trail: RefCell::new(None),
         }
     }
@@ -201,8 +204,8 @@ impl<'a> Guests<'a> {
 
     fn visit_of(&self, asking: &Asking<'_>, wall: Duration) -> Visit {
         if asking.hook().monitor {
-            // It changes nothing at all.
-            return asking.visit(&self.node.clone().without_effects(), None, wall);
+            let watched = self.watched.get_or_init(|| self.node.clone().without_effects());
+            return asking.visit(watched, None, wall);
         }
         asking.visit(&self.node, self.trail.borrow().clone(), wall)
     }
