@@ -48,6 +48,9 @@ pub(crate) struct Try {
     /// `CNI_ARGS`
     #[arg(long, value_name = "K=V;K=V")]
     args: Option<String>,
+    /// The node's seed of random numbers, as the log of a run tells it (`node_seed`) [default: the setting `seed`]
+    #[arg(long, value_name = "NUMBER")]
+    seed: Option<u64>,
     /// A limit, such as `cpu=500ms`, `wall=1s` or `memory=16MiB`
     #[arg(long, value_name = "LIMIT=VALUE")]
     limit: Vec<String>,
@@ -105,8 +108,12 @@ impl Try {
         let (hook, request, outcome) =
             (self.hook(&path, &bytes, &asked)?, request(verb, &asked), self.outcome(&asked)?);
         // The same way as on a node: in a child, its log on stderr.
-        let settings =
-            Settings { isolation: Room::Module, log: Level::Debug.min(settings.log), ..settings.clone() };
+        let settings = Settings {
+            isolation: Room::Module,
+            log: Level::Debug.min(settings.log),
+            seed: self.seed.unwrap_or(settings.seed),
+            ..settings.clone()
+        };
         start_log(&settings);
         let hooks = [hook];
         let guests = Guests::new(&settings, &hooks).without_effects();
@@ -211,7 +218,8 @@ fn request(verb: Verb, asked: &Asked) -> Request {
         verb: verb.to_string(),
         cni_version: read("cniVersion"),
         network: read("name"),
-        plugin: read("type"),
+        // Our own entry is what a hook sees that stands alone.
+        plugin: Some(read("type")).filter(|it| it != "wasmhook").unwrap_or_default(),
         container_id: asked.container_id.clone().unwrap_or_else(|| "try".into()),
         netns: asked.netns.clone().unwrap_or_else(|| "/run/netns/try".into()),
         ifname: asked.ifname.clone().unwrap_or_else(|| "eth0".into()),

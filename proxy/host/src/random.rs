@@ -51,8 +51,8 @@ impl Visit {
 fn generator(visit: &mut Visit) -> &mut Generator {
     if visit.random.is_none() {
         let seed = visit.seed();
-        let Visit { hook, phase, verb, container_id, .. } = &*visit;
-        tracing::info!(hook, phase, verb, container_id, seed, "draws random numbers");
+        let Visit { hook, phase, verb, container_id, node_seed, .. } = &*visit;
+        tracing::info!(hook, phase, verb, container_id, node_seed, seed, "draws random numbers");
         visit.random = Some(Generator(seed));
     }
     visit.random.get_or_insert(Generator(0))
