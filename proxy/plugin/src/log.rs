@@ -2,6 +2,7 @@
 //! parallel calls stay whole. (A general subscriber costs every call the set-up of spans that nobody here opens.)
 
 use crate::settings::{Level, Settings};
+use std::borrow::Cow;
 use std::fmt::{self, Write as _};
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write as _};
@@ -46,7 +47,7 @@ impl Subscriber for Log {
             Line { text: format!("wasmhook {:>5}: ", event.metadata().level()), fields: String::new() };
         event.record(&mut line);
         // Nobody may be listening; that is no reason to fail a pod.
-        let text = format!("{}{}\n", line.text, line.fields);
+        let text = format!("{}{}\n", one_line(&line.text), line.fields);
         let _ = io::stderr().write_all(text.as_bytes());
         if let Some(mut file) = self.file.as_ref() {
             // Who reads stderr puts a time to each line; a file has nobody to do that.
@@ -63,6 +64,18 @@ impl Subscriber for Log {
     fn record_follows_from(&self, _: &span::Id, _: &span::Id) {}
     fn enter(&self, _: &span::Id) {}
     fn exit(&self, _: &span::Id) {}
+}
+
+/// What stands in a message may be a plugin's words or a hook's: it stays on its line, and a terminal obeys none of it.
+fn one_line(text: &str) -> Cow<'_, str> {
+    if !text.contains(char::is_control) {
+        return text.into();
+    }
+    let mut line = String::with_capacity(text.len());
+    for character in text.chars() {
+        if character.is_control() { line.extend(character.escape_debug()) } else { line.push(character) }
+    }
+    line.into()
 }
 
 struct Line {
@@ -98,5 +111,15 @@ impl From<Level> for tracing::Level {
             Level::Warn => Self::WARN,
             Level::Error => Self::ERROR,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::one_line;
+
+    #[test]
+    fn a_message_is_one_line_and_paints_no_terminal() {
+        assert_eq!(one_line("a\nb\x1b[31m é"), "a\\nb\\u{1b}[31m é");
     }
 }

@@ -74,7 +74,7 @@ impl Child {
             Ok(Report { verdict: Ok(verdict), usage }) if verdict.size() > limits.verdict => {
                 Report { verdict: Err(Fault::bytes("verdict", limits.verdict, "verdict")), usage }
             }
-            Ok(report) => report,
+            Ok(report) => Report { verdict: report.verdict.map_err(Fault::tamed), ..report },
             Err(error) => {
                 let fault = match (error, self.end()) {
                     (FrameError::Late, _) => Fault::Wall(limits.wall),

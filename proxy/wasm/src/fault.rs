@@ -2,6 +2,22 @@ use crate::limits::size;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
+/// An event of Kubernetes, where errors end, has a kilobyte.
+const LONGEST: usize = 1 << 10;
+
+/// Nothing that a terminal obeys, and not more than anybody reads.
+fn plain(words: &str) -> String {
+    let mut plain = String::with_capacity(words.len().min(LONGEST));
+    for character in words.chars() {
+        if plain.len() >= LONGEST {
+            plain.push('…');
+            break;
+        }
+        if character.is_control() { plain.extend(character.escape_debug()) } else { plain.push(character) }
+    }
+    plain
+}
+
 /// Whose fault it is that a hook gave no verdict.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Culprit {
@@ -64,6 +80,29 @@ impl Fault {
         Self::Limit { what: what.into(), value: size(value), key: key.into() }
     }
 
+    /// The same in words that are safe to show: much of them may be the guest's own, or all, where it has taken its child
+    /// over.
+    pub(crate) fn tamed(mut self) -> Self {
+        let all = match &mut self {
+            Self::Trap(words)
+            | Self::Verdict(words)
+            | Self::Reported(words)
+            | Self::Message(words)
+            | Self::Import(words)
+            | Self::Artifact(words)
+            | Self::Host(words) => vec![words],
+            Self::Limit { what, value, key } => vec![what, value, key],
+            Self::Grant { import, grant } => vec![import, grant],
+            Self::Cpu(_) | Self::Wall(_) | Self::Memory(_) | Self::Killed(_) | Self::Gone | Self::World => {
+                Vec::new()
+            }
+        };
+        for words in all {
+            *words = plain(words);
+        }
+        self
+    }
+
     /// Whose fault it is.
     #[must_use]
     pub fn culprit(&self) -> Culprit {
@@ -81,5 +120,18 @@ impl Fault {
             Self::Grant { .. } | Self::Import(_) | Self::World => Culprit::Configuration,
             Self::Artifact(_) | Self::Host(_) => Culprit::Host,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_guests_words_stay_on_their_line_and_do_not_paint_the_terminal() {
+        let said = |words: &str| Fault::Reported(words.into()).tamed().to_string();
+        assert_eq!(said("a\nb\x1b[31m é"), "the hook reports: a\\nb\\u{1b}[31m é");
+        let long = said(&"\x01".repeat(1 << 20));
+        assert!(long.len() < 1100 && long.ends_with('…'), "{}", long.len());
     }
 }

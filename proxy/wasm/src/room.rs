@@ -129,7 +129,7 @@ impl Room {
         };
         self.copy_streams(store.data_mut());
         let usage = Usage { wall: started.elapsed(), cpu, memory: store.data().limiter.taken() };
-        Report { verdict, usage }
+        Report { verdict: verdict.map_err(Fault::tamed), usage }
     }
 
     fn visit(
