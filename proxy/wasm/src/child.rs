@@ -9,7 +9,7 @@ use crate::room::{Phase, Report, Room, Usage};
 use crate::{Arrival, Fault, Question, alarm, filter, rights};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::signal::{Signal, kill};
-use nix::sys::wait::{WaitStatus, waitpid};
+use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid, waitpid};
 use nix::unistd::{ForkResult, Pid, fork, getppid};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -76,6 +76,9 @@ impl Child {
             }
             Ok(report) => Report { verdict: report.verdict.map_err(Fault::tamed), ..report },
             Err(error) => {
+                if error == FrameError::Closed {
+                    self.let_it_end();
+                }
                 let fault = match (error, self.end()) {
                     (FrameError::Late, _) => Fault::Wall(limits.wall),
                     (FrameError::Closed, Some(signal)) => Fault::Killed(signal as i32),
@@ -104,6 +107,16 @@ impl Child {
                     frame::send(&self.stream, &door.call(&operation, input), until)?;
                 }
             }
+        }
+    }
+
+    /// Whoever closes the stream is about to end: what of, is told by a child that has not been killed for it.
+    fn let_it_end(&self) {
+        let until = Instant::now() + GRACE;
+        let flags = WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG | WaitPidFlag::WNOWAIT;
+        while matches!(waitid(Id::Pid(self.pid), flags), Ok(WaitStatus::StillAlive)) && Instant::now() < until
+        {
+            std::thread::sleep(Duration::from_millis(1));
         }
     }
 
