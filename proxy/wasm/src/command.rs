@@ -62,13 +62,13 @@ impl Guest {
             },
         };
         let Some(wasi) = &store.data().wasi else { return Ok(Err(Fault::World)) };
+        let Some(said) = wasi.stdout.bytes() else {
+            return Ok(Err(Fault::bytes("verdict", verdict_limit, "verdict")));
+        };
         if ended != 0 {
             let said = wasi.stderr.lines().pop().unwrap_or_else(|| "nothing on stderr".to_owned());
             return Ok(Err(Fault::Reported(format!("{said} (exit code {ended})"))));
         }
-        let Some(said) = wasi.stdout.bytes() else {
-            return Ok(Err(Fault::bytes("verdict", verdict_limit, "verdict")));
-        };
         Ok(read(phase, &said).map_err(Fault::Verdict))
     }
 }

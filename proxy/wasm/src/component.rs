@@ -2,7 +2,7 @@
 
 use crate::door::Admission;
 use crate::tenant::Tenant;
-use crate::{CniError, Fault, Outcome, Phase, PostVerdict, PreVerdict, Request, Verdict, link, room};
+use crate::{Fault, Outcome, Phase, PostVerdict, PreVerdict, Request, Verdict, link, room};
 use std::fs::File;
 use wasmtime::component::{Component, ComponentExportIndex, Instance, InstancePre};
 use wasmtime::{Engine, Store};
@@ -79,16 +79,37 @@ impl Guest {
 }
 
 impl Verdict {
-    /// Bytes of what it says.
+    /// Bytes of what it says, as it is written down: in a message to the parent, and texts of errors on stdout.
     #[must_use]
     pub fn size(&self) -> u64 {
-        let of_error = |error: &CniError| error.msg.len() + error.details.len();
-        let size = match self {
+        match self {
             Self::Pre(PreVerdict::Proceed) | Self::Post(PostVerdict::Keep) => 0,
             Self::Pre(PreVerdict::Rewrite(text) | PreVerdict::Answer(text))
-            | Self::Post(PostVerdict::Rewrite(text) | PostVerdict::Recover(text)) => text.len(),
-            Self::Pre(PreVerdict::Deny(error)) | Self::Post(PostVerdict::Fail(error)) => of_error(error),
-        };
-        size as u64
+            | Self::Post(PostVerdict::Rewrite(text) | PostVerdict::Recover(text)) => written(text),
+            Self::Pre(PreVerdict::Deny(error)) | Self::Post(PostVerdict::Fail(error)) => {
+                written(&error.msg) + written(&error.details)
+            }
+        }
+    }
+}
+
+/// Bytes of a text in JSON, which are up to six for one of its own.
+fn written(text: &str) -> u64 {
+    let byte = |byte: u8| match byte {
+        b'"' | b'\\' | 0x08 | b'\t' | b'\n' | 0x0c | b'\r' => 2,
+        0..0x20 => 6,
+        _ => 1,
+    };
+    text.bytes().map(byte).sum()
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn a_text_is_as_long_as_it_is_in_json() {
+        let all: String = (0..0x300).filter_map(char::from_u32).collect();
+        let quotes = serde_json::to_string("").unwrap().len();
+        let in_json = serde_json::to_string(&all).unwrap().len() - quotes;
+        assert_eq!(super::written(&all), in_json as u64);
     }
 }

@@ -231,6 +231,10 @@ fn explain(error: &wasmtime::Error, tenant: &Tenant, limits: &Limits, reached: O
     }
     if let Some(trap) = error.downcast_ref::<Trap>() {
         return Fault::Trap(trap.to_string().trim_start_matches("wasm trap: ").to_owned());
+    if tenant.wasi.as_ref().is_some_and(Wasi::has_said_too_much) {
+        // The write that failed is mostly followed by a bare trap.
+        return Fault::bytes("verdict", limits.verdict, "verdict");
+    }
     }
     let said = error.root_cause().to_string();
     // wasmtime has no type for these.
