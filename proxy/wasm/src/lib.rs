@@ -7,7 +7,7 @@
 //! In the order of a call: an [`Arrival`] gets a child (`child`, behind a `filter`) or none, its room is furnished
 //! (`room`). It comes in by one of two doors: as a `component`, whose imports are linked to the door (`link`) and whose
 //! values become JSON and back (`convert`), or as a `command`, with JSON on its streams; either may bring `wasi`.
-//! Messages cross the socket (`frame`), and a timer and a limiter watch (`alarm`, `limits`). `pool` lends memory from
+//! Messages cross the socket (`frame`), and a timer and a limiter watch (`alarm`, `limits`; `stack` makes room). `pool` lends memory from
 //! guest to guest. `engine` holds the settings that compiler and runner must share; `compile` exists in `wasmhookctl` alone.
 
 mod alarm;
@@ -32,6 +32,7 @@ mod link;
 mod pool;
 mod rights;
 mod room;
+mod stack;
 mod tenant;
 mod warm;
 mod wasi;

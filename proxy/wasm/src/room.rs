@@ -3,7 +3,8 @@ use crate::limits::{Limiter, Limits};
 use crate::tenant::Tenant;
 use crate::wasi::{self, Streams, Wasi};
 use crate::{
-    Admission, CniError, Door, Fault, PostVerdict, PreVerdict, Request, command, component, engine, warm,
+    Admission, CniError, Door, Fault, PostVerdict, PreVerdict, Request, command, component, engine, stack,
+    warm,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -97,6 +98,7 @@ impl Room {
         admits: &dyn Fn(&str, &str) -> Admission,
     ) -> Result<Self, Fault> {
         warm::warm_up();
+        stack::make_room(limits.stack)?;
         let engine = engine::engine(limits.stack).map_err(|error| Fault::Host(format!("{error:#}")))?;
         let guest = match component::Guest::furnish(&engine, artifact, admits) {
             // Only what is no component is looked at more closely, so that components pay nothing for it.
@@ -229,12 +231,12 @@ fn explain(error: &wasmtime::Error, tenant: &Tenant, limits: &Limits, reached: O
     if let Some(fault) = tenant.limiter.refused() {
         return fault.clone();
     }
-    if let Some(trap) = error.downcast_ref::<Trap>() {
-        return Fault::Trap(trap.to_string().trim_start_matches("wasm trap: ").to_owned());
     if tenant.wasi.as_ref().is_some_and(Wasi::has_said_too_much) {
         // The write that failed is mostly followed by a bare trap.
         return Fault::bytes("verdict", limits.verdict, "verdict");
     }
+    if let Some(trap) = error.downcast_ref::<Trap>() {
+        return Fault::Trap(trap.to_string().trim_start_matches("wasm trap: ").to_owned());
     }
     let said = error.root_cause().to_string();
     // wasmtime has no type for these.
