@@ -1,4 +1,5 @@
 use crate::{Digest, StoreError, artifact, trust};
+use nix::fcntl::OFlag;
 use std::cell::Cell;
 use std::fs::{self, DirBuilder, File, Metadata, OpenOptions, Permissions, TryLockError};
 use std::io::{self, Write};
@@ -146,7 +147,11 @@ impl Compiled {
     /// The right to compile a module; `None` while somebody else does.
     pub fn lock(&self, digest: &Digest) -> Result<Option<CompileLock>, StoreError> {
         let path = self.locks().join(digest.to_string());
-        let file = OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(&path);
+        // Whoever could once write here may have left a pipe, which would hold us, or a link.
+        let flags = (OFlag::O_NONBLOCK | OFlag::O_NOFOLLOW).bits();
+        let mut options = OpenOptions::new();
+        let file =
+            options.create(true).truncate(false).write(true).mode(0o600).custom_flags(flags).open(&path);
         let file = file.map_err(StoreError::io("open", &path))?;
         match file.try_lock() {
             Ok(()) => Ok(Some(CompileLock(file))),
@@ -166,6 +171,11 @@ impl Compiled {
         artifact::open(&path, false, &self.build_id)
             .filter(|(_, module)| module == digest)
             .map(|(file, _)| file)
+    }
+
+    /// A module's file, opened for reading. Fails for what is none: a pipe would make us wait, a device would not end.
+    pub fn open_module(module: &Path) -> Result<File, StoreError> {
+        artifact::open_module(module)
     }
 
     /// The parents of both directories are checked with the first.
