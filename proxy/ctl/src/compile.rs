@@ -3,7 +3,7 @@ use crate::{Failure, Verdict};
 use clap::Args;
 use serde::Serialize;
 use std::fs;
-use std::io;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 use wasmhook_plugin::settings::Settings;
@@ -57,10 +57,15 @@ impl Compile {
         let mut rows = Vec::new();
         let mut verdict = Verdict::Good;
         for module in modules {
-            match compile(&store, &module) {
+            let read = read(&module);
+            // Not there, no file, no module: the others are still compiled.
+            let mut is_the_modules = read.is_err();
+            let row = read.and_then(|bytes| compile(&store, &module, &bytes)).inspect_err(|failure| {
+                is_the_modules |= matches!(failure, Failure::Module { .. }) && !failure.is_the_hosts();
+            });
+            match row {
                 Ok(row) => rows.push(row),
-                // The others are still compiled.
-                Err(failure @ Failure::Module { .. }) if !failure.is_the_hosts() => {
+                Err(failure) if is_the_modules => {
                     complain(&failure);
                     verdict = Verdict::Bad;
                 }
@@ -129,14 +134,13 @@ fn all(directories: &[PathBuf]) -> Result<Vec<PathBuf>, Failure> {
 }
 
 /// Compiles one module into the store, unless it is there.
-fn compile(store: &Compiled, module: &Path) -> Result<Row, Failure> {
-    let bytes = read(module)?;
-    let digest = Digest::of(&bytes);
+fn compile(store: &Compiled, module: &Path, bytes: &[u8]) -> Result<Row, Failure> {
+    let digest = Digest::of(bytes);
     store.prepare()?;
     let started = Instant::now();
     let (file, milliseconds) = match store.find_digest(&digest) {
         Some(file) => (file, 0),
-        None => (store.put(&digest, &machine_code(module, &bytes)?)?, started.elapsed().as_millis().max(1)),
+        None => (store.put(&digest, &machine_code(module, bytes)?)?, started.elapsed().as_millis().max(1)),
     };
     let compiled_bytes =
         file.metadata().map_err(|source| Failure::File { path: module.into(), source })?.len();
@@ -151,7 +155,9 @@ fn compile(store: &Compiled, module: &Path) -> Result<Row, Failure> {
 
 /// A module's bytes, not endlessly many.
 pub(crate) fn read(module: &Path) -> Result<Vec<u8>, Failure> {
-    let bytes = crate::read_at_most(module, LARGEST_MODULE + 1)?;
+    let mut bytes = Vec::new();
+    let read = Compiled::open_module(module)?.take(LARGEST_MODULE + 1).read_to_end(&mut bytes);
+    read.map_err(|source| Failure::File { path: module.into(), source })?;
     if bytes.len() as u64 > LARGEST_MODULE {
         return Err(Failure::Module { path: module.into(), source: CompileError::Size });
     }

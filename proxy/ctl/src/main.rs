@@ -135,15 +135,11 @@ fn settings(cli: &Cli) -> Result<Settings, Failure> {
 
 /// A file's bytes; `-` is stdin.
 fn read(path: &Path) -> Result<Vec<u8>, Failure> {
-    read_at_most(path, u64::MAX)
-}
-
-fn read_at_most(path: &Path, most: u64) -> Result<Vec<u8>, Failure> {
     let mut bytes = Vec::new();
     let read = if path.as_os_str() == "-" {
-        std::io::stdin().take(most).read_to_end(&mut bytes)
+        std::io::stdin().read_to_end(&mut bytes)
     } else {
-        File::open(path).and_then(|file| file.take(most).read_to_end(&mut bytes))
+        File::open(path).and_then(|mut file| file.read_to_end(&mut bytes))
     };
     read.map(|_| bytes).map_err(|source| Failure::File { path: path.into(), source })
 }
