@@ -72,6 +72,12 @@ pub fn component(parts: &str, pre: &str, post: &str) -> Vec<u8> {
     encode(&wat::parse_str(core(parts, pre, post)).expect("WAT"), HOOK)
 }
 
+/// The same for a world in the text format, with what that imports and exports besides.
+#[must_use]
+pub fn component_in(world: &str, parts: &str, pre: &str, post: &str) -> Vec<u8> {
+    encode(&wat::parse_str(core(parts, pre, post)).expect("WAT"), world)
+}
+
 /// The same as a core module that says which component it wants to be.
 #[must_use]
 pub fn core_module(parts: &str, pre: &str, post: &str) -> Vec<u8> {
@@ -179,12 +185,11 @@ pub fn calling(message: &str) -> Vec<u8> {
 /// A hook that changes nothing and has WASI among its imports.
 #[must_use]
 pub fn with_wasi() -> Vec<u8> {
-    let module =
-        core(r#"(import "wasi:random/random@0.2.0" "get-random-u64" (func (result i64)))"#, GO_ON, GO_ON);
     let world = "package a:b;
         package wasi:random@0.2.0 { interface random { get-random-u64: func() -> u64; } }
         world w { import wasi:random/random@0.2.0; export wasmhook:hook/handler@0.1.0; }";
-    encode(&wat::parse_str(module).expect("WAT"), world)
+    let random = r#"(import "wasi:random/random@0.2.0" "get-random-u64" (func (result i64)))"#;
+    component_in(world, random, GO_ON, GO_ON)
 }
 
 /// The body of a function that changes nothing.
