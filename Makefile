@@ -12,7 +12,7 @@ endif
 # Random seeds come from the system call: a guest's child has no files.
 STATIC := RUSTFLAGS="-C target-feature=+crt-static -C relocation-model=static --cfg getrandom_backend=\"linux_getrandom\" $(ORDER)" cargo build --quiet --locked --target $(HOST)
 OUT := target/$(HOST)
-PACKAGES := containernetworking-plugins e2fsprogs iproute2 iptables iputils-ping jq
+PACKAGES := containernetworking-plugins e2fsprogs iproute2 iptables iputils-ping jq nftables
 TOOLS := target/tools
 NEXTEST := $(shell cargo nextest --version >/dev/null 2>&1 && echo nextest run || echo test)
 

@@ -21,6 +21,8 @@ pub enum Scopes {
     Whole,
     /// One of these.
     Named(&'static [&'static str]),
+    /// Names without end, such as this.
+    Pattern(&'static str),
 }
 
 /// Reaches beyond what the attachment itself has made. Never meant by a grant that does not say so.
@@ -57,6 +59,8 @@ impl Grant {
     pub fn reaches(&self, scope: &str) -> bool {
         match &self.scope {
             None => scope != ANY,
+            // However wide a pattern is.
+            Some(pattern) if scope == ANY => pattern == ANY,
             Some(pattern) => matches(pattern, scope),
         }
     }
@@ -91,6 +95,10 @@ impl Scopes {
             Self::Whole => Err("it is granted whole: write it without a scope".into()),
             Self::Named(names) if names.contains(&scope) => Ok(()),
             Self::Named(names) => Err(format!("no such scope; there are: {}", names.join(", "))),
+            Self::Pattern(example) if scope.is_empty() => {
+                Err(format!("an empty scope; write one such as {example:?}"))
+            }
+            Self::Pattern(_) => Ok(()),
         }
     }
 }
@@ -145,6 +153,7 @@ mod tests {
     #[test]
     fn the_whole_reaches_everything_but_what_others_have_made() {
         assert!(grant(None).reaches("node") && !grant(None).reaches(ANY));
+        assert!(!grant(Some("*")).reaches(ANY) && !grant(Some("a*")).reaches(ANY));
         assert!(grant(Some("any")).reaches(ANY) && !grant(Some("node")).reaches("network"));
     }
 

@@ -10,22 +10,38 @@ mod carry;
 mod clock;
 mod failure;
 mod grant;
+mod ipam;
+mod link;
 mod log;
 mod metrics;
+mod nft;
+mod plugin;
 #[allow(clippy::unnecessary_wraps, reason = "one shape for all functions in the tables")]
 mod random;
+mod reach;
 mod state;
+mod sysctl;
+mod tap;
+mod trail;
+mod undo;
 
 pub use clock::Clock;
 pub use failure::Failure;
 pub use grant::{ANY, Grant, Scopes};
+pub use plugin::{Plugins, Ran};
 pub use random::Generator;
-pub use state::{Memory, Trail};
+pub use reach::Reach;
+pub use trail::{Ended, Trail};
+pub use undo::Undo;
+
+use reach::only_at_add;
 
 use serde::Deserialize as _;
 use serde_json::Value;
 use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
+use wasmhook_store::{Key, State};
 
 /// One hook, one phase, one plugin call: what host calls act on.
 #[derive(Clone, Debug)]
@@ -58,13 +74,40 @@ pub struct Visit {
     pub random: Option<Generator>,
     /// The directory of counters, if anybody reads them.
     pub metrics: Option<PathBuf>,
-    /// What hooks remember.
-    pub memory: Memory,
+    /// What hooks remember. Shared by all visits of a call: it is opened once.
+    pub state: Arc<Mutex<State>>,
+    /// What the call is about; `None` at GC and STATUS, which are about no attachment.
+    pub attachment: Option<Key>,
+    /// Where effects are written down; `None`: they are gone with the call.
+    pub trail: Option<Arc<Mutex<dyn Trail>>>,
+    /// What the hook may use.
+    pub grants: Arc<[Grant]>,
+    /// The networks of the call.
+    pub reach: Arc<Mutex<Reach>>,
+    /// The other plugins of the node; `None`: none is run.
+    pub plugins: Option<Arc<Mutex<dyn Plugins>>>,
+    /// What the plugin is told, or would be: JSON.
+    pub config: String,
+    /// `CNI_ARGS`.
+    pub args: Vec<(String, String)>,
+    /// How much an attachment may have.
+    pub most: Most,
+    /// Time that was spent on other plugins, which is not the hook's.
+    pub elsewhere: Duration,
+}
+
+/// How much an attachment may have of what hooks make.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Most {
+    /// Links, taps among them.
+    pub links: u64,
+    /// Addresses from pools, and plugins that were run.
+    pub leases: u64,
 }
 
 impl Visit {
     fn left(&self) -> Duration {
-        self.deadline.saturating_duration_since(self.clock.now())
+        (self.deadline + self.elsewhere).saturating_duration_since(self.clock.now())
     }
 
     /// Until when a host call may wait for other processes, by the real clock.
@@ -91,13 +134,19 @@ pub struct Interface {
 }
 
 /// Everything there is behind the door.
-pub const INTERFACES: [&Interface; 6] = [
+pub const INTERFACES: [&Interface; 12] = [
     &log::INTERFACE,
     &carry::INTERFACE,
     &clock::INTERFACE,
     &random::INTERFACE,
     &metrics::INTERFACE,
     &state::INTERFACE,
+    &link::INTERFACE,
+    &tap::INTERFACE,
+    &sysctl::INTERFACE,
+    &nft::INTERFACE,
+    &ipam::INTERFACE,
+    &plugin::INTERFACE,
 ];
 
 /// The interface of this name.
@@ -137,6 +186,20 @@ fn no_scope(_: &Value) -> Option<&str> {
     None
 }
 
+/// For interfaces that are granted by place.
+const PLACES: Scopes = Scopes::Named(&["container", "host", ANY]);
+
+#[allow(clippy::unnecessary_wraps, reason = "one shape for all interfaces")]
+fn scope_of_place(input: &Value) -> Option<&str> {
+    // Any other value is refused when it is read; it must not be taken for one without a place before.
+    Some(input.get("ns").and_then(Value::as_str).unwrap_or_default())
+}
+
+/// Reads JSON that came as text.
+fn json<T: serde::de::DeserializeOwned>(what: &str, text: &str) -> Result<T, Failure> {
+    serde_json::from_str(text).map_err(|error| Failure::new("invalid", format!("`{what}`: {error}")))
+}
+
 /// Reads a function's parameters.
 fn parameters<T: serde::de::DeserializeOwned>(input: Value) -> Result<T, Failure> {
     serde_json::from_value(input).map_err(|error| Failure::new("invalid", error.to_string()))
@@ -152,8 +215,7 @@ fn decimal<'de, T: std::str::FromStr<Err: std::fmt::Display>, D: serde::Deserial
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::sync::{Arc, Mutex};
-    use wasmhook_store::{Key, State};
+    use wasmhook_net_types::Model;
 
     pub(crate) fn visit() -> Visit {
         Visit {
@@ -171,16 +233,21 @@ mod tests {
             node_seed: 0,
             random: None,
             metrics: None,
-            memory: Memory {
-                state: Arc::new(Mutex::new(State::in_memory(1 << 20))),
-                attachment: Some(Key {
-                    network: "n".into(),
-                    container_id: "c1".into(),
-                    ifname: "eth0".into(),
-                    entry: "main".into(),
-                }),
-                trail: None,
-            },
+            state: Arc::new(Mutex::new(State::in_memory(1 << 20))),
+            attachment: Some(Key {
+                network: "n".into(),
+                container_id: "c1".into(),
+                ifname: "eth0".into(),
+                entry: "main".into(),
+            }),
+            trail: None,
+            grants: [].into(),
+            reach: Arc::new(Mutex::new(Reach::model(Model::new()))),
+            plugins: None,
+            config: "{}".into(),
+            args: Vec::new(),
+            most: Most { links: 64, leases: 64 },
+            elsewhere: Duration::ZERO,
         }
     }
 

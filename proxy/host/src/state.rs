@@ -1,12 +1,10 @@
-use crate::{Failure, Interface, Scopes, Visit, decimal, parameters};
+use crate::{Failure, Interface, Scopes, Trail, Visit, decimal, parameters};
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD as BASE64;
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;
-use std::fmt;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
-use wasmhook_store::{Key, Shelf, Space, State};
+use std::sync::{MutexGuard, PoisonError};
+use wasmhook_store::{Key, Shelf, Space};
 
 pub(crate) const INTERFACE: Interface = Interface {
     name: "state",
@@ -18,25 +16,6 @@ pub(crate) const INTERFACE: Interface = Interface {
 
 const LONGEST_KEY: usize = 256;
 const LONGEST_VALUE: usize = 64 << 10;
-
-/// What hooks remember, and what must be known to find it.
-#[derive(Clone, Debug)]
-pub struct Memory {
-    /// Shared by all visits of a call: it is opened once.
-    pub state: Arc<Mutex<State>>,
-    /// `None` at GC and STATUS, which are about no attachment.
-    pub attachment: Option<Key>,
-    /// `None`: whatever is remembered is gone with the call.
-    pub trail: Option<Arc<Mutex<dyn Trail>>>,
-}
-
-/// What whoever takes an attachment away goes by.
-pub trait Trail: fmt::Debug + Send {
-    /// Does the attachment have state? If not, nobody needs to look for it.
-    fn has_state(&self) -> bool;
-    /// From now on it has, and that must go with it. Told before it has any; waits for other calls until then at most.
-    fn begin_state(&mut self, until: Instant) -> Result<(), Failure>;
-}
 
 #[derive(Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -144,7 +123,7 @@ fn keys(visit: &mut Visit, input: Value) -> Result<Value, Failure> {
 impl Visit {
     /// An attachment's state is written down before there is any, so that it is found by whoever takes it away.
     fn announce(&self, scope: Scope) -> Result<(), Failure> {
-        match self.trail(scope)? {
+        match self.trail_of(scope)? {
             Some(mut trail) => trail.begin_state(self.patience()),
             None => Ok(()),
         }
@@ -152,16 +131,16 @@ impl Visit {
 
     /// Is it known without looking that there is nothing? What an ADD that was killed has left does not count.
     fn has_nothing(&self, scope: Scope) -> Result<bool, Failure> {
-        Ok(self.trail(scope)?.is_some_and(|trail| !trail.has_state()))
+        Ok(self.trail_of(scope)?.is_some_and(|trail| !trail.has_state()))
     }
 
     /// For what belongs to the attachment.
-    fn trail(&self, scope: Scope) -> Result<Option<MutexGuard<'_, dyn Trail + 'static>>, Failure> {
+    fn trail_of(&self, scope: Scope) -> Result<Option<MutexGuard<'_, dyn Trail + 'static>>, Failure> {
         if scope != Scope::Attachment {
             return Ok(None);
         }
-        self.attachment()?;
-        Ok(self.memory.trail.as_ref().map(|it| it.lock().unwrap_or_else(PoisonError::into_inner)))
+        self.remembered()?;
+        Ok(self.trail.as_ref().map(|it| it.lock().unwrap_or_else(PoisonError::into_inner)))
     }
 
     fn shelf(
@@ -170,18 +149,18 @@ impl Visit {
         act: impl FnOnce(&mut Shelf<'_>) -> Result<Value, Failure>,
     ) -> Result<Value, Failure> {
         let space = match scope {
-            Scope::Attachment => Space::attachment(&self.hook, self.attachment()?),
+            Scope::Attachment => Space::attachment(&self.hook, self.remembered()?),
             Scope::Network => Space::network(&self.hook, &self.network),
             Scope::Node => Space::node(&self.hook),
         };
-        let mut state = self.memory.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         act(&mut state.shelf(space, self.patience())?)
     }
 
-    fn attachment(&self) -> Result<&Key, Failure> {
+    fn remembered(&self) -> Result<&Key, Failure> {
         let none =
             || Failure::new("invalid", format!("{} is about no attachment: no such scope here", self.verb));
-        self.memory.attachment.as_ref().ok_or_else(none)
+        self.attachment.as_ref().ok_or_else(none)
     }
 }
 
@@ -224,7 +203,10 @@ impl<'de> Deserialize<'de> for Bytes {
 mod tests {
     use super::*;
     use crate::tests::visit;
+    use crate::{Ended, Undo};
     use serde_json::json;
+    use std::sync::{Arc, Mutex};
+    use std::time::Instant;
 
     fn ask(visit: &mut Visit, function: &str, mut input: Value) -> Result<Value, Failure> {
         let defaults = json!({ "scope": "node", "key": "k", "ttl-s": 0 });
@@ -275,12 +257,26 @@ mod tests {
             self.0 += 1;
             Ok(())
         }
+
+        fn begin_effect(&mut self, _: &Undo, _: Instant) -> Result<usize, Failure> {
+            unreachable!("nothing is done here")
+        }
+
+        fn amend_effect(&mut self, _: &Undo) -> Result<(), Failure> {
+            unreachable!("nothing is done here")
+        }
+
+        fn end_effect(&mut self, _: usize, _: Ended) {}
+
+        fn held(&self, _: fn(&Undo) -> bool) -> u64 {
+            0
+        }
     }
 
     #[test]
     fn an_attachments_state_is_announced_before_there_is_any() {
         let (visit, told) = (&mut visit(), Arc::new(Mutex::new(Told::default())));
-        visit.memory.trail = Some(told.clone());
+        visit.trail = Some(told.clone());
         ask(visit, "add", json!({ "delta": "1" })).unwrap();
         ask(visit, "get", json!({ "scope": "attachment" })).unwrap();
         ask(visit, "remove", json!({ "scope": "attachment" })).unwrap();
@@ -294,7 +290,7 @@ mod tests {
     #[test]
     fn what_an_attachment_cannot_have_is_not_looked_for() {
         let (visit, told) = (&mut visit(), Arc::new(Mutex::new(Told::default())));
-        visit.memory.trail = Some(told.clone());
+        visit.trail = Some(told.clone());
         // Of an ADD that was killed.
         ask(visit, "set", json!({ "scope": "attachment", "value": "" })).unwrap();
         told.lock().unwrap().0 = 0;
@@ -308,7 +304,7 @@ mod tests {
     #[test]
     fn where_there_is_no_attachment_there_is_no_such_scope() {
         let visit = &mut visit();
-        visit.memory.attachment = None;
+        visit.attachment = None;
         let failure = ask(visit, "get", json!({ "scope": "attachment" })).unwrap_err();
         assert_eq!(failure.to_string(), "invalid: ADD is about no attachment: no such scope here");
         ask(visit, "get", json!({ "scope": "network" })).unwrap();

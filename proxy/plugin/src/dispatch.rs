@@ -5,6 +5,7 @@ use crate::delegate::Surroundings;
 use crate::entry::{Entry, Place};
 use crate::error::Error;
 use crate::log::start_log;
+use crate::plugins::NodePlugins;
 use crate::problem::Problems;
 use crate::settings::Settings;
 use crate::verbs;
@@ -154,6 +155,10 @@ fn serve(
         means: Means { around, path: &path, started, budgets: settings.budgets },
     };
     call.know(None);
+    call.guests.reach(call.networks(None));
+    if verb != Verb::Add {
+        call.guests.may_run(NodePlugins::of(&call, None));
+    }
     match verb {
         Verb::Add => verbs::add(&call),
         Verb::Del => verbs::del(&call),

@@ -19,7 +19,6 @@ pub(crate) fn admits(grants: &[Grant], name: &str, function: &str) -> Admission 
 /// call is performed.
 #[derive(Debug)]
 pub(crate) struct HostDoor {
-    grants: Vec<Grant>,
     limits: Limits,
     spent: Spent,
     /// The first limit that was reached.
@@ -38,8 +37,7 @@ struct Spent {
 
 impl HostDoor {
     pub(crate) fn new(hook: &HookSpec, visit: Visit) -> Self {
-        let (grants, limits) = (hook.grants.clone(), hook.limits);
-        Self { grants, limits, spent: Spent::default(), reached: None, visit }
+        Self { limits: hook.limits, spent: Spent::default(), reached: None, visit }
     }
 
     /// What the visit leaves for the next phase.
@@ -58,7 +56,7 @@ impl HostDoor {
     fn perform(&mut self, operation: &str, input: Value) -> Result<Value, Failure> {
         let (name, function) = operation.split_once('.').unwrap_or((operation, ""));
         // Admission was judged while linking, in a child that a guest may have taken over since.
-        match admits(&self.grants, name, function) {
+        match admits(&self.visit.grants, name, function) {
             Admission::Granted => {}
             Admission::NeedsGrant => {
                 return Err(Failure::new("denied", format!("`{operation}` needs the grant `{name}`")));
@@ -69,7 +67,7 @@ impl HostDoor {
         }
         let interface = interface(name).ok_or_else(|| Failure::new("unknown", name))?;
         if let Some(scope) = interface.scope_of(&input)
-            && !self.grants.iter().any(|grant| grant.interface() == name && grant.reaches(scope))
+            && !self.visit.grants.iter().any(|grant| grant.interface() == name && grant.reaches(scope))
         {
             let needs = format!("`{operation}` needs the grant `{name}:{scope}`");
             return Err(Failure::new("denied", needs));
@@ -151,7 +149,8 @@ impl Door for HostDoor {
 mod tests {
     use super::*;
     use std::time::{Duration, Instant};
-    use wasmhook_host::{Clock, Memory};
+    use wasmhook_host::{Clock, Most, Reach};
+    use wasmhook_net_types::Model;
     use wasmhook_store::State;
 
     fn door(grants: &[&str]) -> HostDoor {
@@ -171,14 +170,19 @@ mod tests {
             node_seed: 0,
             random: None,
             metrics: None,
-            memory: Memory {
-                state: Arc::new(Mutex::new(State::in_memory(1 << 10))),
-                attachment: None,
-                trail: None,
-            },
+            state: Arc::new(Mutex::new(State::in_memory(1 << 10))),
+            attachment: None,
+            trail: None,
+            grants: grants.into(),
+            reach: Arc::new(Mutex::new(Reach::model(Model::new()))),
+            plugins: None,
+            config: "{}".into(),
+            args: Vec::new(),
+            most: Most { links: 64, leases: 64 },
+            elsewhere: Duration::ZERO,
         };
         let limits = Limits { host_calls: 4, log_lines: 2, log_bytes: 100, ..Limits::default() };
-        HostDoor { grants, limits, spent: Spent::default(), reached: None, visit }
+        HostDoor { limits, spent: Spent::default(), reached: None, visit }
     }
 
     #[test]
@@ -203,7 +207,7 @@ mod tests {
 
     #[test]
     fn unknown_operations_are_failures() {
-        for operation in ["", "carry", "carry.", "carry.get", "link.create"] {
+        for operation in ["", "carry", "carry.", "carry.get", "link.make"] {
             assert_eq!(door(&["carry"]).call(operation, Value::Null)["failure"]["code"], "unknown");
         }
     }

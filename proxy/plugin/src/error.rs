@@ -63,6 +63,9 @@ pub enum Error {
     /// What an earlier ADD left cannot be cleaned up.
     #[error("an earlier ADD of this attachment has left something that cannot be cleaned up: {0}")]
     Left(Box<Error>),
+    /// Something that a host function did cannot be taken back.
+    #[error("cannot take back {0}")]
+    Effect(String),
     /// The journal cannot be kept.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -156,7 +159,7 @@ impl From<Error> for cni::Error {
             Error::OurNamespace => Self::new(cni::code::INVALID_NETNS, msg),
             Error::Attached(_) => Self::new(code::ATTACHED, msg),
             Error::Busy(_) | Error::Abandoned => Self::new(cni::code::TRY_AGAIN, msg),
-            Error::Store(_) => Self::new(cni::code::IO, msg),
+            Error::Store(_) | Error::Effect(_) => Self::new(cni::code::IO, msg),
             Error::Left(error) => Self { msg, ..Self::from(*error) },
             Error::Hook(failure) => {
                 let (code, fault) = match (&failure.why, failure.why.culprit()) {

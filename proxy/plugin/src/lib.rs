@@ -19,6 +19,7 @@ pub mod limits;
 mod log;
 mod modules;
 mod pipeline;
+mod plugins;
 mod problem;
 mod process;
 mod recording;

@@ -32,7 +32,7 @@ const fn limit(key: &'static str, unit: Unit, slot: fn(&mut Limits) -> Slot<'_>)
 }
 
 /// Every limit there is.
-pub const LIMITS: [Limit; 13] = [
+pub const LIMITS: [Limit; 15] = [
     limit("cpu", Unit::Time, |it| Slot::Time(&mut it.cpu)),
     limit("wall", Unit::Time, |it| Slot::Time(&mut it.wall)),
     limit("memory", Unit::Bytes, |it| Slot::Number(&mut it.memory)),
@@ -46,6 +46,8 @@ pub const LIMITS: [Limit; 13] = [
     limit("logBytes", Unit::Bytes, |it| Slot::Number(&mut it.log_bytes)),
     limit("hostCalls", Unit::Count, |it| Slot::Number(&mut it.host_calls)),
     limit("hostBytes", Unit::Bytes, |it| Slot::Number(&mut it.host_bytes)),
+    limit("links", Unit::Count, |it| Slot::Number(&mut it.links)),
+    limit("leases", Unit::Count, |it| Slot::Number(&mut it.leases)),
 ];
 
 /// What stands behind a limit's key, in JSON and TOML alike.

@@ -15,6 +15,9 @@ pub(crate) trait Plugin {
 
     /// The plugin itself, with the configuration as the hooks have left it.
     fn run(&mut self, config: &Object, prev_result: Option<&RawValue>) -> Standing;
+
+    /// A hook that has done something itself says what the result is by that.
+    fn true_words(&mut self, _before: &Object, _after: &Object) {}
 }
 
 /// One plugin call with its hooks.
@@ -151,7 +154,13 @@ impl Round<'_, '_> {
             }
             match self.consider_post(index, verdict, &standing) {
                 Ok(Step::GoOn) => {}
-                Ok(Step::Result(result)) => standing = Ok(result),
+                Ok(Step::Result(result)) => {
+                    if let (Ok(Some(before)), Some(after), true) = (&standing, &result, self.has_done(index))
+                    {
+                        self.pipeline.plugin.true_words(before, after);
+                    }
+                    standing = Ok(result);
+                }
                 Ok(Step::Refused(error)) => return Err(error.into()),
                 Err(why) => self.hook_failed(index, "post", why)?,
             }
@@ -187,6 +196,11 @@ impl Round<'_, '_> {
             }
         }
         Ok(Step::GoOn)
+    }
+
+    /// Has this hook made or changed something in this call?
+    fn has_done(&self, index: usize) -> bool {
+        self.pipeline.call.guests.has_done(index)
     }
 
     /// One phase of one hook. `None` when it is broken and that is to be ignored.

@@ -7,6 +7,7 @@ use crate::pipeline::{Plugin, Standing};
 use serde_json::value::RawValue;
 use std::os::fd::AsFd;
 use wasmhook_cni::{Object, PluginConfig, SpecVersion, Verb, convert, take_back};
+use wasmhook_host::Reach;
 use wasmhook_store::{Begin, Journal, Namespace, Started, Step, Story};
 
 /// A delegate that was run at ADD.
@@ -46,7 +47,7 @@ impl Call<'_> {
             let readable = |(_, delegate): &(usize, &Object)| delegate::has_plain_type(delegate);
             return self.entry.delegates.iter().enumerate().filter(readable).map(of_entry).collect();
         };
-        let overrides = story.begin.as_ref().map(|begin| self.surroundings_of(begin)).unwrap_or_default();
+        let overrides = self.surroundings(Some(story));
         let mut recordings = recordings(story, &self.environment.path, &overrides);
         if let Some(now) = self.prev_result.as_deref().filter(|_| story.finished.is_some()) {
             for recording in &mut recordings {
@@ -54,6 +55,24 @@ impl Call<'_> {
             }
         }
         recordings
+    }
+
+    /// What is another way round in the surroundings of an ADD that is told of.
+    pub(crate) fn surroundings(&self, story: Option<&Story>) -> Vec<(&'static str, String)> {
+        let begin = story.and_then(|story| story.begin.as_ref());
+        begin.map(|begin| self.surroundings_of(begin)).unwrap_or_default()
+    }
+
+    /// The networks that hooks meet at DEL and CHECK: the container's is the one that ADD had, or none.
+    pub(crate) fn networks(&self, story: Option<&Story>) -> Reach {
+        let overrides = self.surroundings(story);
+        let netns = overrides.iter().find(|(key, _)| *key == "CNI_NETNS").map(|(_, netns)| netns.as_str());
+        let netns = netns.unwrap_or(&self.environment.netns);
+        match story.and_then(|story| story.begin.as_ref()).and_then(|begin| begin.netns) {
+            Some(is) => Reach::kernel_if(netns, is),
+            None if Namespace::is_unmounted(netns) => Reach::kernel(""),
+            None => Reach::kernel(netns),
+        }
     }
 
     /// At DEL and CHECK the runtime's namespace counts, unless it is not the one that ADD had; all else is ADD's. Where the

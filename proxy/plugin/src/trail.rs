@@ -3,14 +3,16 @@
 use crate::call::{Call, Means, PATIENCE};
 use crate::delegate::to_raw;
 use crate::error::Error;
-use crate::undo::{note_deleted, undo};
+use crate::plugins::NodePlugins;
+use crate::undo::{Written, note_deleted, undo, undo_effects};
 use std::fs::File;
 use std::io;
+use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
-use wasmhook_cni::Object;
-use wasmhook_host::Failure;
-use wasmhook_store::{Access, Begin, Journal, Journals, Key, Record, StoreError};
+use wasmhook_cni::{Object, take_back};
+use wasmhook_host::{Ended, Failure, Plugins as _, Undo};
+use wasmhook_store::{Access, Begin, Journal, Journals, Key, Namespace, Record, Step, StoreError};
 
 /// Held by the ADD itself and by the door, whose host calls have effects as well.
 #[derive(Clone, Debug)]
@@ -28,6 +30,10 @@ pub(crate) struct Trail {
     hooks: Vec<String>,
     /// Records that go with the next write.
     pending: Vec<Record>,
+    /// What host functions have done, as the journal numbers it; `None`: it need not be taken back any more.
+    effects: Vec<Option<Undo>>,
+    /// For what an ADD before us has left.
+    plugins: NodePlugins,
     /// The delegate that failed, if its DEL failed as well: asking it again at once helps nobody.
     pub(crate) stuck: Option<usize>,
 }
@@ -43,6 +49,8 @@ impl SharedTrail {
             path: call.environment.path.clone(),
             hooks: call.entry.hooks.iter().map(|hook| hook.name.clone()).collect(),
             pending: Vec::new(),
+            effects: Vec::new(),
+            plugins: NodePlugins::of(call, None),
             stuck: None,
         })))
     }
@@ -71,13 +79,13 @@ impl Trail {
         self.journal.as_mut().ok_or(Error::Busy(wait))
     }
 
-    fn open(&self, means: Option<&Means<'_>>, wait: Duration) -> Result<Journal, Error> {
+    fn open(&mut self, means: Option<&Means<'_>>, wait: Duration) -> Result<Journal, Error> {
         let mut journal = match self.journals.create(&self.key, wait)? {
             Access::Ours(journal) => journal,
             Access::Busy(_) | Access::Removed(_) => return Err(Error::Busy(wait)),
         };
         let Some(earlier) = &journal.story().begin else { return Ok(journal) };
-        let now = wasmhook_store::Namespace::at(&self.netns);
+        let now = Namespace::at(&self.netns);
         let same = !earlier.before_boot() && earlier.netns.is_some() && earlier.netns == now;
         if same && journal.story().finished.is_some() && !journal.story().abandoned {
             return Err(Error::Attached(self.key.ifname.clone()));
@@ -88,10 +96,18 @@ impl Trail {
         );
         match means {
             Some(means) => undo(means, &mut journal, None).map_err(|error| Error::Left(Box::new(error)))?,
-            None if journal.story().steps.iter().any(wasmhook_store::Step::is_held) => {
+            None if journal.story().steps.iter().any(Step::is_held) => {
                 return Err(Error::Attached(self.key.ifname.clone()));
             }
-            None => {}
+            None => {
+                let plugins = &mut self.plugins;
+                let mut del = |plugin: &str, file: &Path, config: &Object| {
+                    plugins.run(plugin, file, "DEL", config).map(drop).map_err(|it| it.to_string())
+                };
+                let until = Instant::now() + wait;
+                undo_effects(&mut journal, 0, None, until, &mut del)
+                    .map_err(|error| Error::Left(Box::new(error)))?;
+            }
         }
         if journal.is_abandoned() {
             journal.remove()?;
@@ -99,6 +115,21 @@ impl Trail {
         }
         journal.clear()?;
         Ok(journal)
+    }
+
+    /// For a host call that has until then.
+    fn begin_by(&mut self, until: Instant) -> Result<&mut Journal, Failure> {
+        // A quarter is left for what the hook makes of it.
+        let wait = PATIENCE.min(until.saturating_duration_since(Instant::now()) * 3 / 4);
+        self.begin(None, wait).map_err(|error| {
+            let code = if matches!(error, Error::Busy(_)) { "busy" } else { "unavailable" };
+            Failure::new(code, error.to_string())
+        })
+    }
+
+    /// How many things host functions have done so far.
+    pub(crate) fn effects(&self) -> usize {
+        self.effects.len()
     }
 
     fn journal(&mut self) -> Result<&mut Journal, StoreError> {
@@ -164,6 +195,14 @@ impl Trail {
         }
     }
 
+    /// A hook that has done something says what has become of the result by that: it is true, and no words that a DEL
+    /// would have to take back.
+    pub(crate) fn true_words(&mut self, step: usize, before: &Object, after: &Object) {
+        let made = self.journal.as_ref().and_then(|it| it.story().steps.get(step)?.made.as_deref());
+        let made = made.and_then(|made| made.get().parse::<Object>().ok()).unwrap_or_else(|| before.clone());
+        self.pending.push(Record::Made { step, result: to_raw(&take_back(&made, before, after)) });
+    }
+
     /// The result may be handed out.
     pub(crate) fn finish(&mut self, result: Object) -> Result<Object, Error> {
         if self.journal.is_none() {
@@ -207,6 +246,20 @@ impl wasmhook_host::Trail for Known {
         let none = "only an ADD begins to remember something of an attachment";
         if self.has_state { Ok(()) } else { Err(Failure::new("invalid", none)) }
     }
+
+    fn begin_effect(&mut self, _: &Undo, _: Instant) -> Result<usize, Failure> {
+        Err(Failure::new("invalid", "only an ADD makes or changes something"))
+    }
+
+    fn amend_effect(&mut self, _: &Undo) -> Result<(), Failure> {
+        Ok(())
+    }
+
+    fn end_effect(&mut self, _: usize, _: Ended) {}
+
+    fn held(&self, _: fn(&Undo) -> bool) -> u64 {
+        0
+    }
 }
 
 impl wasmhook_host::Trail for Trail {
@@ -215,15 +268,50 @@ impl wasmhook_host::Trail for Trail {
     }
 
     fn begin_state(&mut self, until: Instant) -> Result<(), Failure> {
-        let refused = |error: Error| {
-            let code = if matches!(error, Error::Busy(_)) { "busy" } else { "unavailable" };
-            Failure::new(code, error.to_string())
-        };
-        // A quarter is left for what the hook makes of it.
-        let wait = PATIENCE.min(until.saturating_duration_since(Instant::now()) * 3 / 4);
-        if self.begin(None, wait).map_err(refused)?.story().has_state {
+        if self.begin_by(until)?.story().has_state {
             return Ok(());
         }
         self.write(Record::State).map_err(Failure::from)
+    }
+
+    fn begin_effect(&mut self, undo: &Undo, until: Instant) -> Result<usize, Failure> {
+        let effect = self.begin_by(until)?.story().effects.len();
+        self.effects.resize_with(effect, || None);
+        self.effects.push(Some(undo.clone()));
+        let written = self.write(Record::Effect { effect, undo: Written::now(undo).to_raw() });
+        let abandoned = self.journal.as_ref().is_some_and(Journal::is_abandoned);
+        let told = written.map_err(Failure::from).and_then(|()| match abandoned {
+            true => Err(Failure::new("busy", Error::Abandoned.to_string())),
+            false => Ok(effect),
+        });
+        if told.is_err() {
+            // So it will not be done.
+            self.end_effect(effect, Ended::Undone);
+        }
+        told
+    }
+
+    fn amend_effect(&mut self, undo: &Undo) -> Result<(), Failure> {
+        let Some(effect) = self.effects.len().checked_sub(1) else { return Ok(()) };
+        self.effects[effect] = Some(undo.clone());
+        Ok(self.write(Record::Effect { effect, undo: Written::now(undo).to_raw() })?)
+    }
+
+    fn end_effect(&mut self, effect: usize, ended: Ended) {
+        let record = match ended {
+            Ended::Undone => {
+                self.effects.get_mut(effect).map(Option::take);
+                Record::Undone { effect }
+            }
+            Ended::Unknown => Record::Unknown { effect },
+        };
+        // Only a shortcut for whoever undoes: what is not there is left alone.
+        if let Err(error) = self.write(record) {
+            tracing::error!("{error}");
+        }
+    }
+
+    fn held(&self, which: fn(&Undo) -> bool) -> u64 {
+        self.effects.iter().flatten().filter(|it| which(it)).count() as u64
     }
 }

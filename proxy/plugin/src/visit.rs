@@ -4,12 +4,14 @@ use crate::error::{HookFailure, Why};
 use crate::modules::Modules;
 use crate::settings::{Room, Settings};
 use std::cell::{Cell, OnceCell, RefCell};
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use wasmhook_cni::Verb;
-use wasmhook_host::{Clock, Memory, Trail, Visit};
+use wasmhook_host::{Clock, Most, Plugins, Reach, Trail, Visit};
+use wasmhook_net_types::Model;
 use wasmhook_store::{Journals, Key, State};
 use wasmhook_wasm::{
     Admission, Arrival, Fault, Isolation, Limits, Outside, Phase, Question, Request, Rooms, Usage, Verdict,
@@ -34,6 +36,10 @@ pub struct Guests<'a> {
     watched: OnceCell<Node>,
     /// Where what hooks do is written down.
     trail: RefCell<Option<Arc<Mutex<dyn Trail>>>>,
+    /// With what hooks may run other plugins.
+    plugins: RefCell<Option<Arc<Mutex<dyn Plugins>>>>,
+    /// The hooks that have made or changed something, by their places.
+    done: RefCell<BTreeSet<usize>>,
 }
 
 /// What host calls need of a node.
@@ -44,6 +50,7 @@ struct Node {
     metrics: Option<PathBuf>,
     state: Arc<Mutex<State>>,
     state_quota: u64,
+    reach: Arc<Mutex<Reach>>,
     /// Which of our entries a call is about, for what belongs to its attachment.
     entry: String,
 }
@@ -85,9 +92,10 @@ pub struct Visited {
 }
 
 impl Node {
-    fn without_effects(self) -> Self {
+    fn without_effects(self, reach: Reach) -> Self {
         let state = Arc::new(Mutex::new(State::in_memory(self.state_quota)));
-        Self { clock: Clock::virtual_time(), metrics: None, state, ..self }
+        let reach = Arc::new(Mutex::new(reach));
+        Self { clock: Clock::virtual_time(), metrics: None, state, reach, ..self }
     }
 }
 
@@ -111,10 +119,13 @@ impl<'a> Guests<'a> {
                 metrics: settings.metrics.clone(),
                 state: Arc::new(Mutex::new(State::new(&settings.state, settings.state_quota))),
                 state_quota: settings.state_quota,
+                reach: Arc::new(Mutex::new(Reach::kernel(""))),
                 entry: String::new(),
             },
             watched: OnceCell::new(),
             trail: RefCell::new(None),
+            plugins: RefCell::new(None),
+            done: RefCell::default(),
         }
     }
 
@@ -125,11 +136,38 @@ impl<'a> Guests<'a> {
         self
     }
 
-    /// Nothing that hooks do happens: nobody sleeps, nothing is counted, and what is remembered goes with this.
+    /// Nothing that hooks do happens: nobody sleeps, nothing is counted, what is remembered goes with this, and the
+    /// networks are in memory.
     #[must_use]
-    pub fn without_effects(mut self) -> Self {
-        self.node = self.node.without_effects();
+    pub fn without_effects(mut self, network: Model) -> Self {
+        self.node = self.node.without_effects(Reach::model(network));
         self
+    }
+
+    /// What hooks have made of the networks in memory.
+    #[must_use]
+    pub fn network(&self) -> Option<Model> {
+        self.node.reach.lock().unwrap_or_else(PoisonError::into_inner).in_memory().map(|it| it.clone())
+    }
+
+    /// The networks that hooks meet from now on.
+    pub(crate) fn reach(&self, networks: Reach) {
+        *self.node.reach.lock().unwrap_or_else(PoisonError::into_inner) = networks;
+    }
+
+    /// Hooks may run other plugins from now on.
+    pub(crate) fn may_run(&self, plugins: impl Plugins + 'static) {
+        *self.plugins.borrow_mut() = Some(Arc::new(Mutex::new(plugins)));
+    }
+
+    /// Has this hook made or changed something?
+    pub(crate) fn has_done(&self, index: usize) -> bool {
+        self.done.borrow().contains(&index)
+    }
+
+    fn held(&self) -> u64 {
+        let trail = self.trail.borrow();
+        trail.as_ref().map_or(0, |it| it.lock().unwrap_or_else(PoisonError::into_inner).held(|_| true))
     }
 
     /// What hooks do from now on is written down here.
@@ -159,7 +197,11 @@ impl<'a> Guests<'a> {
         let wall = own.min(left).min(self.left.get());
         // Whose time is over, where it is not the hook's own.
         let over = || if self.left.get() < left { Why::Hooks(self.budget) } else { Why::Budget(wall) };
+        let held = self.held();
         let visited = if wall.is_zero() { Err(over()) } else { self.try_visit(asking, seat, wall) };
+        if self.held() > held {
+            self.done.borrow_mut().insert(asking.index);
+        }
         let visited = visited.map_err(|why| match why {
             Why::Fault(Fault::Wall(_)) if wall < own => asking.failure(over()),
             why => asking.failure(why),
@@ -204,10 +246,10 @@ impl<'a> Guests<'a> {
 
     fn visit_of(&self, asking: &Asking<'_>, wall: Duration) -> Visit {
         if asking.hook().monitor {
-            let watched = self.watched.get_or_init(|| self.node.clone().without_effects());
-            return asking.visit(watched, None, wall);
+            let copy = || self.node.clone().without_effects(Reach::copy_of(self.node.reach.clone()));
+            return asking.visit(self.watched.get_or_init(copy), None, None, wall);
         }
-        asking.visit(&self.node, self.trail.borrow().clone(), wall)
+        asking.visit(&self.node, self.trail.borrow().clone(), self.plugins.borrow().clone(), wall)
     }
 
     /// Lets the hook in, unless it has its seat already.
@@ -294,7 +336,13 @@ impl Asking<'_> {
     }
 
     /// What host calls act on.
-    fn visit(&self, node: &Node, trail: Option<Arc<Mutex<dyn Trail>>>, wall: Duration) -> Visit {
+    fn visit(
+        &self,
+        node: &Node,
+        trail: Option<Arc<Mutex<dyn Trail>>>,
+        plugins: Option<Arc<Mutex<dyn Plugins>>>,
+        wall: Duration,
+    ) -> Visit {
         let (hook, request) = (self.hook(), self.request());
         let uid = request.args.iter().find(|(key, _)| key == "K8S_POD_UID").map(|(_, uid)| uid);
         let is_about_one = !request.container_id.is_empty();
@@ -319,7 +367,16 @@ impl Asking<'_> {
             node_seed: node.seed,
             random: None,
             metrics: node.metrics.clone(),
-            memory: Memory { state: node.state.clone(), attachment, trail },
+            state: node.state.clone(),
+            attachment,
+            trail,
+            grants: hook.grants.as_slice().into(),
+            reach: node.reach.clone(),
+            plugins,
+            config: request.config.clone(),
+            args: request.args.clone(),
+            most: Most { links: hook.limits.links, leases: hook.limits.leases },
+            elsewhere: Duration::ZERO,
         }
     }
 }

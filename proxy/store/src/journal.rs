@@ -18,6 +18,8 @@ use std::time::{Duration, Instant, SystemTime};
 const FORMAT: u32 = 1;
 /// How long a call waits to forget what hooks remember of its attachment.
 const FORGET_WITHIN: Duration = Duration::from_secs(2);
+/// More lines than this are not lost in one journal: it is somebody else's number.
+const LOST: usize = 10_000;
 /// How often somebody who waits for a lock looks.
 const LOOK_EVERY: Duration = Duration::from_millis(2);
 
@@ -36,8 +38,9 @@ pub struct Key {
 }
 
 impl Key {
-    /// Ids may hold every separator and be of any length, so the name is a digest.
-    pub(crate) fn file_name(&self) -> String {
+    /// Ids may hold every separator and be of any length, so the name is a digest: 64 hexadecimal digits.
+    #[must_use]
+    pub fn file_name(&self) -> String {
         let words = [&self.network, &self.container_id, &self.ifname, &self.entry];
         Digest::of(words.map(String::as_str).join("\0").as_bytes()).to_string()
     }
@@ -142,6 +145,23 @@ pub enum Record {
     },
     /// Hooks are about to remember something of this attachment.
     State,
+    /// A host function is about to do something.
+    Effect {
+        /// Counted from 0. The same number again: it is taken back like this instead.
+        effect: usize,
+        /// How to take it back. What it means, the host's functions know.
+        undo: Box<RawValue>,
+    },
+    /// It was not done after all, or has been taken back.
+    Undone {
+        /// Which.
+        effect: usize,
+    },
+    /// The kernel has not answered in time: it may have been done, and may still be.
+    Unknown {
+        /// Which.
+        effect: usize,
+    },
     /// The delegate's DEL went well.
     Deleted {
         /// Its place.
@@ -167,6 +187,8 @@ pub struct Story {
     pub finished: Option<Box<RawValue>>,
     /// Do hooks remember something of the attachment, which goes with it?
     pub has_state: bool,
+    /// What host functions have done, in that order.
+    pub effects: Vec<Effect>,
     /// Has a DEL given up waiting?
     pub abandoned: bool,
 }
@@ -184,6 +206,19 @@ pub struct Step {
     pub replaced: bool,
     /// Has its DEL been done?
     pub deleted: bool,
+}
+
+/// Something that a host function has done, or was about to.
+#[derive(Clone, Debug)]
+pub struct Effect {
+    /// How to take it back.
+    pub undo: Box<RawValue>,
+    /// How many delegates, counted by their places, had been started before it.
+    pub after: usize,
+    /// Is it unknown whether it was done?
+    pub unknown: bool,
+    /// Must it not be taken back any more?
+    pub undone: bool,
 }
 
 /// With what a delegate was started.
@@ -217,6 +252,30 @@ impl Story {
             Record::Replaced { step } => self.step(step).replaced = true,
             Record::Deleted { step } => self.step(step).deleted = true,
             Record::State => self.has_state = true,
+            Record::Effect { effect, undo } => {
+                let after = self.steps.iter().rposition(|step| step.started.is_some()).map_or(0, |it| it + 1);
+                if let Some(known) = self.effects.get_mut(effect) {
+                    known.undo = undo;
+                    return;
+                }
+                // Its number is its place, but for lines that a full disk has swallowed.
+                let gone = || Effect { undo: RawValue::NULL.to_owned(), after, unknown: false, undone: true };
+                if effect > self.effects.len() + LOST {
+                    return;
+                }
+                self.effects.resize_with(effect, gone);
+                self.effects.push(Effect { undo, after, unknown: false, undone: false });
+            }
+            Record::Undone { effect } => {
+                if let Some(effect) = self.effects.get_mut(effect) {
+                    effect.undone = true;
+                }
+            }
+            Record::Unknown { effect } => {
+                if let Some(effect) = self.effects.get_mut(effect) {
+                    effect.unknown = true;
+                }
+            }
             Record::Finished { result } => self.finished = Some(result),
             Record::Abandoned => self.abandoned = true,
         }
@@ -651,6 +710,25 @@ mod tests {
         assert_eq!(busy.abandon().steps.len(), 1);
         assert!(journal.is_abandoned());
         assert!(journals.read(&key()).unwrap().unwrap().abandoned);
+    }
+
+    #[test]
+    fn what_host_functions_did_is_told_with_its_place_among_the_delegates() {
+        let (_state, journals) = place();
+        let mut journal = ours(journals.create(&key(), Duration::ZERO).unwrap());
+        let effect = |effect| Record::Effect { effect, undo: raw(&format!("{{\"number\":{effect}}}")) };
+        journal.write(vec![begin(), effect(0), delegate(0), effect(1), effect(2)]).unwrap();
+        journal.write(vec![Record::Undone { effect: 1 }, Record::Unknown { effect: 2 }]).unwrap();
+        // One line was lost.
+        journal.write(vec![effect(4)]).unwrap();
+        drop(journal);
+        let effects = journals.read(&key()).unwrap().unwrap().effects;
+        let told = effects.iter().map(|it| (it.after, it.unknown, it.undone)).collect::<Vec<_>>();
+        assert_eq!(
+            told,
+            [(0, false, false), (1, false, true), (1, true, false), (1, false, true), (1, false, false)]
+        );
+        assert_eq!(effects[4].undo.get(), "{\"number\":4}");
     }
 
     #[test]

@@ -22,7 +22,9 @@ pub use compiled::{CompileLock, Compiled, Lookup};
 pub use counters::Counters;
 pub use digest::Digest;
 pub use error::StoreError;
-pub use journal::{Access, Begin, Busy, Journal, Journals, Key, Record, Started, Step, Story, boot_id};
+pub use journal::{
+    Access, Begin, Busy, Effect, Journal, Journals, Key, Record, Started, Step, Story, boot_id,
+};
 pub use namespace::Namespace;
 pub use state::{Shelf, Space, State};
 pub use versions::Versions;

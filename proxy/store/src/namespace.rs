@@ -34,11 +34,18 @@ impl Namespace {
     pub fn at(path: &str) -> Option<Self> {
         let flags = (OFlag::O_NONBLOCK | OFlag::O_CLOEXEC).bits();
         let file = OpenOptions::new().read(true).custom_flags(flags).open(path).ok();
-        let metadata = match &file {
-            Some(file) => file.metadata().ok()?,
-            None => fs::metadata(path).ok()?,
-        };
-        Some(Self { dev: metadata.dev(), ino: metadata.ino(), id: file.as_ref().and_then(kernel_id) })
+        if let Some(file) = file {
+            return Self::of(&file);
+        }
+        let metadata = fs::metadata(path).ok()?;
+        Some(Self { dev: metadata.dev(), ino: metadata.ino(), id: None })
+    }
+
+    /// The namespace that is open as this file.
+    #[must_use]
+    pub fn of(file: &File) -> Option<Self> {
+        let metadata = file.metadata().ok()?;
+        Some(Self { dev: metadata.dev(), ino: metadata.ino(), id: kernel_id(file) })
     }
 
     /// Do both paths lead to the same namespace now?

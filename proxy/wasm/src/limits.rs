@@ -33,6 +33,10 @@ pub struct Limits {
     pub host_calls: u64,
     /// Bytes of host calls and their replies.
     pub host_bytes: u64,
+    /// Links that an attachment may have of hooks.
+    pub links: u64,
+    /// Addresses that an attachment may have of hooks.
+    pub leases: u64,
 }
 
 impl Default for Limits {
@@ -54,6 +58,8 @@ impl Default for Limits {
             log_bytes: 256 << 10,
             host_calls: 10_000,
             host_bytes: 16 << 20,
+            links: 64,
+            leases: 64,
         }
     }
 }
@@ -76,6 +82,8 @@ impl Limits {
         log_bytes: 64 << 20,
         host_calls: 1_000_000,
         host_bytes: 1 << 30,
+        links: 4096,
+        leases: 4096,
     };
 
     /// The greater of each.
@@ -110,6 +118,8 @@ impl Limits {
             log_bytes: number(self.log_bytes, other.log_bytes),
             host_calls: number(self.host_calls, other.host_calls),
             host_bytes: number(self.host_bytes, other.host_bytes),
+            links: number(self.links, other.links),
+            leases: number(self.leases, other.leases),
         }
     }
 }

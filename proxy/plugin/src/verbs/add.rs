@@ -3,6 +3,7 @@ use crate::call::{Call, PATIENCE};
 use crate::delegate::{Delegate, DelegateError, Run, to_raw};
 use crate::error::Error;
 use crate::pipeline::{Pipeline, Plugin, Standing};
+use crate::plugins::NodePlugins;
 use crate::trail::{SharedTrail, Trail};
 use serde_json::value::RawValue;
 use std::os::fd::AsFd;
@@ -16,6 +17,7 @@ pub(crate) fn add(call: &Call<'_>) -> Standing {
     }
     let trail = SharedTrail::new(call);
     call.guests.follow(trail.for_effects());
+    call.guests.may_run(NodePlugins::of(call, Some(trail.clone())));
     let added = if call.entry.delegates.is_empty() {
         // It begins with the first effect, if there is one.
         alone(call).standing.map(Option::unwrap_or_default)
@@ -70,6 +72,11 @@ struct Adding<'p, 'c> {
 impl Plugin for Adding<'_, '_> {
     fn name(&self) -> &str {
         &self.delegate.plugin_type
+    }
+
+    fn true_words(&mut self, before: &Object, after: &Object) {
+        let step = self.step;
+        self.trail.with(|trail| trail.true_words(step, before, after));
     }
 
     fn run(&mut self, config: &Object, prev_result: Option<&RawValue>) -> Standing {

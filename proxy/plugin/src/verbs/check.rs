@@ -16,6 +16,7 @@ pub(crate) fn check(call: &Call<'_>) -> Standing {
     });
     let story = story.filter(|story| story.begin.is_some());
     call.know(story.as_ref());
+    call.guests.reach(call.networks(story.as_ref()));
     let delegates = call.recorded(story.as_ref());
     if delegates.is_empty() {
         return alone(call).standing;

@@ -3,7 +3,7 @@ use crate::call::{Call, PATIENCE};
 use crate::error::Error;
 use crate::pipeline::{Pipeline, Standing};
 use crate::recording::Recorded;
-use crate::undo::note_deleted;
+use crate::undo::{note_deleted, undo_effects_by};
 use std::time::Duration;
 use wasmhook_cni::Verb;
 use wasmhook_store::{Access, Journal, Namespace, Story};
@@ -24,10 +24,21 @@ pub(crate) fn del(call: &Call<'_>) -> Standing {
         return Err(Error::OurNamespace);
     }
     call.know(story.as_ref());
+    call.guests.reach(call.networks(story.as_ref()));
     let finished = story.as_ref().is_some_and(|story| story.finished.is_some());
     let delegates = call.recorded(story.as_ref());
     let (mut failed, mut refused) = (None, None);
+    let overrides = call.surroundings(story.as_ref());
     for (index, delegate) in delegates.iter().enumerate().rev() {
+        if let Some(journal) = &mut journal
+            && let Err(error) = undo_effects_by(&call.means, journal, delegate.step + 1, &overrides)
+        {
+            tracing::error!(container_id = call.environment.container_id, "DEL: {error}");
+            failed.get_or_insert(error);
+            if finished && !call.entry.del_continues {
+                break;
+            }
+        }
         if story.is_some() && !delegate.is_held {
             continue;
         }
@@ -59,6 +70,13 @@ pub(crate) fn del(call: &Call<'_>) -> Standing {
         let outcome = alone(call);
         refused = refused.or(outcome.refused);
         failed = failed.or(outcome.standing.err());
+    }
+    if let Some(journal) = &mut journal
+        && (failed.is_none() || !finished || call.entry.del_continues)
+        && let Err(error) = undo_effects_by(&call.means, journal, 0, &overrides)
+    {
+        tracing::error!(container_id = call.environment.container_id, "DEL: {error}");
+        failed.get_or_insert(error);
     }
     if failed.is_none() || story.is_none() {
         // Of an ADD that was told to undo itself it may be free by now.

@@ -1,0 +1,405 @@
+use crate::reach::place;
+use crate::{Failure, Interface, PLACES, Undo, Visit, json, only_at_add, parameters, scope_of_place};
+use serde::Deserialize;
+use serde_json::{Value, json};
+use std::net::IpAddr;
+use wasmhook_net_types::{
+    Address, Cidr, Link, LinkChange, LinkKind, LinkSpec, Neighbour, NetError, Place, Route, RouteFilter,
+    judge_name,
+};
+
+pub(crate) const INTERFACE: Interface = Interface {
+    name: "link",
+    free: false,
+    scopes: PLACES,
+    scope_of: scope_of_place,
+    functions: &[
+        ("all", all),
+        ("get", get),
+        ("create", create),
+        ("update", update),
+        ("delete", delete),
+        ("move-to", move_to),
+        ("addresses", addresses),
+        ("add-address", add_address),
+        ("del-address", del_address),
+        ("routes", routes),
+        ("add-route", add_route),
+        ("del-route", del_route),
+        ("neighbours", neighbours),
+        ("set-neighbour", set_neighbour),
+        ("del-neighbour", del_neighbour),
+        ("announce", announce),
+        ("features", features),
+        ("set-feature", set_feature),
+    ],
+};
+
+/// The contract's record of a link.
+pub(crate) fn info(link: Link) -> Value {
+    let Link { index, name, kind, mac, mtu, up, .. } = link.clone();
+    let mut extra = serde_json::to_value(link).unwrap_or_default();
+    if let Some(extra) = extra.as_object_mut() {
+        for known in ["index", "name", "kind", "mac", "mtu", "up"] {
+            extra.remove(known);
+        }
+    }
+    json!({
+        "index": index, "name": name, "kind": kind, "mac": mac, "mtu": mtu, "up": up, "extra": extra.to_string(),
+    })
+}
+
+#[derive(Deserialize)]
+struct Everything {
+    ns: String,
+}
+
+fn all(visit: &mut Visit, input: Value) -> Result<Value, Failure> {
+    let place = place(&parameters::<Everything>(input)?.ns)?;
+    Ok(visit.network(|network| network.links(place))?.into_iter().map(info).collect())
+}
+
+#[derive(Deserialize)]
+struct Named {
+    ns: String,
+    name: String,
+}
+
+fn named(input: Value) -> Result<(Place, String), Failure> {
+    let Named { ns, name } = parameters(input)?;
+    Ok((place(&ns)?, name))
+}
+
+fn get(visit: &mut Visit, input: Value) -> Result<Value, Failure> {
+    let (place, name) = named(input)?;
+    Ok(info(visit.network(|network| network.link(place, &name))?))
+}
+
+#[derive(Deserialize)]
+struct Create {
+    ns: String,
+    spec: String,
+}
+
+fn create(visit: &mut Visit, input: Value) -> Result<Value, Failure> {
+    let Create { ns, spec } = parameters(input)?;
+    let (place, spec) = (place(&ns)?, json::<LinkSpec>("spec", &spec)?);
+    judge_name(&spec.name)?;
+    for other in other_places(&spec.kind) {
+        visit.needs("link", other.as_str())?;
+    }
+    // What stays is everybody's.
+    let mark = if spec.keep { String::new() } else { visit.mark() };
+    let (name, kind) = (spec.name.clone(), spec.kind.as_str().to_owned());
+    let undo = Undo::Link { place, name, kind, mark: mark.clone() };
+    let undo = (!spec.keep).then_some(&undo);
+    Ok(info(visit.effect(undo, |network| network.create_link(place, &spec, &mark))?))
+}
+
+/// Where else a new link reaches.
+fn other_places(kind: &LinkKind) -> Option<Place> {
+    match kind {
+        LinkKind::Veth { peer } => Some(peer.place),
+        LinkKind::Macvlan(child) | LinkKind::Macvtap(child) => child.parent_place,
+        LinkKind::Vlan(vlan) => vlan.parent_place,
+        LinkKind::Bridge(_) | LinkKind::Vxlan(_) | LinkKind::Ifb | LinkKind::Dummy => None,
+    }
+}
+
+#[derive(Deserialize)]
+struct Update {
+    ns: String,
+    name: String,
+    change: String,
+}
+
+fn update(visit: &mut Visit, input: Value) -> Result<Value, Failure> {
+    let Update { ns, name, change } = parameters(input)?;
+    let (place, change) = (place(&ns)?, json::<LinkChange>("change", &change)?);
+    only_at_add(visit)?;
+    let link = visit.network(|network| network.link(place, &name))?;
+    let own = visit.has_made(&link);
+    if let Some(new_name) = &change.name {
+        judge_name(new_name)?;
+        if !own {
+            visit.needs_any("link", &format!("link {name:?}"))?;
+        }
+    }
+    let undo = Undo::Change {
+        place,
+        name: change.name.clone().unwrap_or_else(|| link.name.clone()),
+        index: link.index,
+        was: what_it_was(&link, &change),
+    };
+    // It goes as a whole.
+    let undo = (!own && !change.keep).then_some(&undo);
+    Ok(info(visit.effect(undo, |network| network.update_link(place, &name, &change))?))
+}
+
+/// The change that takes a change back.
+fn what_it_was(link: &Link, change: &LinkChange) -> LinkChange {
+    LinkChange {
+        name: change.name.as_ref().map(|_| link.name.clone()),
+        mtu: change.mtu.map(|_| link.mtu),
+        mac: change.mac.and_then(|_| link.mac.parse().ok()),
+        tx_queue_length: change.tx_queue_length.map(|_| link.tx_queue_length),
+        master: change.master.as_ref().map(|_| link.master.clone().unwrap_or_default()),
+        port: change.port.as_ref().and(link.port.clone()),
+        promiscuous: change.promiscuous.map(|_| link.promiscuous),
+        up: change.up.map(|_| link.up),
+        keep: true,
+    }
+}
+
+/// Taking away is not recorded: it cannot be taken back.
+fn delete(visit: &mut Visit, input: Value) -> Result<Value, Failure> {
+    let (place, name) = named(input)?;
+    let link = visit.network(|network| network.link(place, &name))?;
+    if !visit.has_made(&link) {
+        visit.needs_any("link", &format!("link {name:?}"))?;
+        only_at_add(visit)?;
+    }
+    visit.network(|network| network.delete_link(place, &name))?;
+    Ok(Value::Null)
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "kebab-case")]
+struct MoveTo {
+    ns: String,
+    name: String,
+    to: String,
+    new_name: String,
+}
+
+fn move_to(visit: &mut Visit, input: Value) -> Result<Value, Failure> {
+    let MoveTo { ns, name, to, new_name } = parameters(input)?;
+    let (from, to) = (place(&ns)?, place(&to)?);
+    visit.needs("link", to.as_str())?;
+    let new_name = Some(new_name).filter(|it| !it.is_empty());
+    new_name.as_deref().map_or(Ok(()), judge_name)?;
+    let link = visit.network(|network| network.link(from, &name))?;
+    let own = visit.has_made(&link);
+    if !own {
+        visit.needs_any("link", &format!("link {name:?}"))?;
+    }
+    let new = new_name.clone().unwrap_or_else(|| link.name.clone());
+    let undo = Undo::Move { from, to, name: link.name, new_name: new, mac: link.mac };
+    let undo = (!own).then_some(&undo);
+    Ok(info(visit.effect(undo, |network| network.move_link(from, &name, to, new_name.as_deref()))?))
+}
+
+fn addresses(visit: &mut Visit, input: Value) -> Result<Value, Failure> {
+    let (place, name) = named(input)?;
+    text(&visit.network(|network| network.addresses(place, &name))?)
+}
+
+#[derive(Deserialize)]
+struct AddAddress {
+    ns: String,
+    name: String,
+    address: String,
+}
+
+fn add_address(visit: &mut Visit, input: Value) -> Result<Value, Failure> {
+    let AddAddress { ns, name, address } = parameters(input)?;
+    let (place, address) = (place(&ns)?, json::<Address>("address", &address)?);
+    give_address(visit, place, &name, &address)?;
+    Ok(Value::Null)
+}
+
+/// Gives a link an address, which goes with the attachment.
+pub(crate) fn give_address(
+    visit: &Visit,
+    place: Place,
+    name: &str,
+    address: &Address,
+) -> Result<(), Failure> {
+    only_at_add(visit)?;
+    let undo = match (address.keep, visit.network(|network| network.link(place, name))?) {
+        (false, link) if !visit.has_made(&link) => {
+            Some(Undo::Address { place, link: link.name, index: link.index, address: address.address })
+        }
+        _ => None,
+    };
+    visit.effect(undo.as_ref(), |network| network.add_address(place, name, address))
+}
+
+#[derive(Deserialize)]
+struct DelAddress {
+    ns: String,
+    name: String,
+    cidr: String,
+}
+
+fn del_address(visit: &mut Visit, input: Value) -> Result<Value, Failure> {
+    let DelAddress { ns, name, cidr } = parameters(input)?;
+    let (place, cidr) = (place(&ns)?, cidr.parse::<Cidr>().map_err(|it| invalid(&it))?);
+    own_or_any(visit, place, &name)?;
+    visit.network(|network| network.remove_address(place, &name, cidr))?;
+    Ok(Value::Null)
+}
+
+/// What is taken away must be this attachment's.
+fn own_or_any(visit: &Visit, place: Place, name: &str) -> Result<(), Failure> {
+    let link = visit.network(|network| network.link(place, name))?;
+    // All there is in a container is the attachment's, as far as addresses and routes go.
+    if place == Place::Container || visit.has_made(&link) {
+        return Ok(());
+    }
+    visit.needs_any("link", &format!("what is on link {name:?}"))
+}
+
+#[derive(Deserialize)]
+struct Routes {
+    ns: String,
+    filter: String,
+}
+
+fn routes(visit: &mut Visit, input: Value) -> Result<Value, Failure> {
+    let Routes { ns, filter } = parameters(input)?;
+    let place = place(&ns)?;
+    let filter: RouteFilter = if filter.is_empty() { RouteFilter::default() } else { json("filter", &filter)? };
+    text(&visit.network(|network| network.routes(place, &filter))?)
+}
+
+#[derive(Deserialize)]
+struct OneRoute {
+    ns: String,
+    route: String,
+}
+
+fn add_route(visit: &mut Visit, input: Value) -> Result<Value, Failure> {
+    let OneRoute { ns, route } = parameters(input)?;
+    let (place, route) = (place(&ns)?, json::<Route>("route", &route)?);
+    make_route(visit, place, &route)?;
+    Ok(Value::Null)
+}
+
+/// Makes a route, which goes with the attachment.
+pub(crate) fn make_route(visit: &Visit, place: Place, route: &Route) -> Result<(), Failure> {
+    only_at_add(visit)?;
+    let own = match &route.dev {
+        Some(dev) => {
+            let link = visit.network(|network| network.link(place, dev))?;
+            visit.has_made(&link)
+        }
+        None => false,
+    };
+    let undo = Undo::Route { place, route: Box::new(route.clone()) };
+    let undo = (!own && !route.keep).then_some(&undo);
+    visit.effect(undo, |network| network.add_route(place, route))
+}
+
+fn del_route(visit: &mut Visit, input: Value) -> Result<Value, Failure> {
+    let OneRoute { ns, route } = parameters(input)?;
+    let (place, route) = (place(&ns)?, json::<Route>("route", &route)?);
+    match &route.dev {
+        Some(dev) => own_or_any(visit, place, dev)?,
+        None if place == Place::Container => {}
+        None => visit.needs_any("link", &format!("the route to {}", route.dst))?,
+    }
+    visit.network(|network| network.remove_route(place, &route))?;
+    Ok(Value::Null)
+}
+
+fn neighbours(visit: &mut Visit, input: Value) -> Result<Value, Failure> {
+    let (place, name) = named(input)?;
+    text(&visit.network(|network| network.neighbours(place, &name))?)
+}
+
+#[derive(Deserialize)]
+struct SetNeighbour {
+    ns: String,
+    name: String,
+    neighbour: String,
+}
+
+fn set_neighbour(visit: &mut Visit, input: Value) -> Result<Value, Failure> {
+    let SetNeighbour { ns, name, neighbour } = parameters(input)?;
+    let (place, neighbour) = (place(&ns)?, json::<Neighbour>("neighbour", &neighbour)?);
+    only_at_add(visit)?;
+    let link = visit.network(|network| network.link(place, &name))?;
+    let undo = if neighbour.keep || visit.has_made(&link) {
+        None
+    } else {
+        let known = visit.network(|network| network.neighbours(place, &name))?;
+        let was = known.iter().find(|it| it.address == neighbour.address && it.permanent).map(|it| it.mac);
+        let address = neighbour.address;
+        Some(Undo::Neighbour { place, link: link.name, index: link.index, address, was })
+    };
+    visit.effect(undo.as_ref(), |network| network.set_neighbour(place, &name, &neighbour))?;
+    Ok(Value::Null)
+}
+
+#[derive(Deserialize)]
+struct OneAddress {
+    ns: String,
+    name: String,
+    address: String,
+}
+
+impl OneAddress {
+    fn read(input: Value) -> Result<(Place, String, IpAddr), Failure> {
+        let Self { ns, name, address } = parameters(input)?;
+        let address = address.parse().map_err(|error| {
+            Failure::new("invalid", format!("{address:?} is no address: {error}"))
+        })?;
+        Ok((place(&ns)?, name, address))
+    }
+}
+
+fn del_neighbour(visit: &mut Visit, input: Value) -> Result<Value, Failure> {
+    let (place, name, address) = OneAddress::read(input)?;
+    own_or_any(visit, place, &name)?;
+    visit.network(|network| network.remove_neighbour(place, &name, address))?;
+    Ok(Value::Null)
+}
+
+fn announce(visit: &mut Visit, input: Value) -> Result<Value, Failure> {
+    let (place, name, address) = OneAddress::read(input)?;
+    only_at_add(visit)?;
+    visit.network(|network| network.announce(place, &name, address))?;
+    Ok(Value::Null)
+}
+
+fn features(visit: &mut Visit, input: Value) -> Result<Value, Failure> {
+    let (place, name) = named(input)?;
+    text(&visit.network(|network| network.features(place, &name))?)
+}
+
+#[derive(Deserialize)]
+struct SetFeature {
+    ns: String,
+    name: String,
+    feature: String,
+    on: bool,
+}
+
+fn set_feature(visit: &mut Visit, input: Value) -> Result<Value, Failure> {
+    let SetFeature { ns, name, feature, on } = parameters(input)?;
+    let place = place(&ns)?;
+    only_at_add(visit)?;
+    let link = visit.network(|network| network.link(place, &name))?;
+    let was = visit.network(|network| network.features(place, &name))?.get(&feature).copied();
+    let Some(was) = was else {
+        return Err(NetError::NotFound(format!("feature {feature:?} of link {name:?}: there is none")).into());
+    };
+    if was == on {
+        return Ok(Value::Null);
+    }
+    let own = visit.has_made(&link);
+    let undo = Undo::Feature { place, link: link.name, index: link.index, feature: feature.clone(), was };
+    let undo = (!own).then_some(&undo);
+    visit.effect(undo, |network| network.set_feature(place, &name, &feature, on))?;
+    Ok(Value::Null)
+}
+
+fn text(value: &impl serde::Serialize) -> Result<Value, Failure> {
+    let text = serde_json::to_string(value).map_err(|error| Failure::new("invalid", error.to_string()))?;
+    Ok(text.into())
+}
+
+fn invalid(error: &impl std::fmt::Display) -> Failure {
+    Failure::new("invalid", error.to_string())
+}
