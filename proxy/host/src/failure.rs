@@ -28,7 +28,9 @@ impl From<StoreError> for Failure {
                 Self::new("budget", message)
             }
             StoreError::NotANumber { .. } | StoreError::Overflow { .. } => Self::new("invalid", message),
-            StoreError::Busy(_) => Self::new("busy", message),
+            StoreError::Busy(_) | StoreError::PoolBusy { .. } => Self::new("busy", message),
+            StoreError::Exhausted { .. } => Self::new("exhausted", message),
+            StoreError::Address { .. } => Self::new("exists", message),
             StoreError::Io { cause, .. } => {
                 Self { code: "errno", errno: cause.raw_os_error().unwrap_or_default(), message }
             }

@@ -1,3 +1,4 @@
+use std::net::IpAddr;
 use std::{io, path::PathBuf};
 
 /// What can go wrong with the files of a node.
@@ -85,6 +86,33 @@ pub enum StoreError {
         is: i64,
         /// What was to be added.
         delta: i64,
+    },
+    /// No address is left.
+    #[error(
+        "no address is left in {ranges}: leases are in {} (a GC by the runtime, or `wasmhookctl gc`, takes away what belongs to no container any more)",
+        directory.display()
+    )]
+    Exhausted {
+        /// The ranges.
+        ranges: String,
+        /// Where its leases are.
+        directory: PathBuf,
+    },
+    /// An address that is asked for cannot be had.
+    #[error("address {address} cannot be had: {why}")]
+    Address {
+        /// The address.
+        address: IpAddr,
+        /// Why not.
+        why: &'static str,
+    },
+    /// Somebody has had a pool's lock for all the time there was.
+    #[error("{} is locked{holder}, and the time is over: try again", path.display())]
+    PoolBusy {
+        /// The lock's file.
+        path: PathBuf,
+        /// By whom, if that is known.
+        holder: String,
     },
     /// A module is something else than a file.
     #[error("{} is {what}, not a file", path.display())]

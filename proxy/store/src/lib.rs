@@ -2,7 +2,8 @@
 //!
 //! For: compiled modules ([`Compiled`]), found by a stat of the module and trusted only if nobody else could have
 //! written them ([`trust`](mod@trust)); the [`Journal`] of each attachment; which versions of the specification a plugin
-//! knows ([`Versions`]); what hooks remember ([`State`]) and count ([`Counters`]); the [`Bypass`]. Not for making them: no
+//! knows ([`Versions`]); what hooks remember ([`State`]) and count ([`Counters`]); leases of addresses
+//! ([`Pool`]); the [`Bypass`]. Not for making them: no
 //! engine and no compiler is known here.
 
 mod artifact;
@@ -13,6 +14,7 @@ mod digest;
 mod error;
 mod journal;
 mod namespace;
+mod pool;
 mod state;
 pub mod trust;
 mod versions;
@@ -26,5 +28,6 @@ pub use journal::{
     Access, Begin, Busy, Effect, Journal, Journals, Key, Record, Started, Step, Story, boot_id,
 };
 pub use namespace::Namespace;
+pub use pool::{Candidate, Holder, LockedPool, Pool, give_back};
 pub use state::{Shelf, Space, State};
 pub use versions::Versions;

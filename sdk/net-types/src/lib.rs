@@ -13,6 +13,8 @@ mod link;
 mod model;
 mod network;
 mod nft;
+mod pool;
+mod ranges;
 mod route;
 mod tap;
 
@@ -25,5 +27,7 @@ pub use link::{
 pub use model::Model;
 pub use network::Network;
 pub use nft::{Action, Chain, ChainKind, Family, Hook, Policy, Rule, Ruleset, Test};
+pub use pool::{PoolConfig, PoolRoute};
+pub use ranges::Ranges;
 pub use route::{Neighbour, Route, RouteFilter, RouteKind};
 pub use tap::{Offload, TapMode, TapSpec};
