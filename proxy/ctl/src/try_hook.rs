@@ -116,7 +116,7 @@ impl Try {
         };
         start_log(&settings);
         let hooks = [hook];
-        let guests = Guests::new(&settings, &hooks).without_effects();
+        let guests = Guests::new(&settings, &hooks).without_effects(before);
         let artifact = artifact(&path, &bytes)?;
         let mut seat = Seat::default();
         let mut ask = |phase: &Phase| {

@@ -61,7 +61,8 @@ fn routes(
     let gateway = |v4: bool| addresses.iter().filter_map(|(_, gw)| *gw).find(|gw| gw.is_ipv4() == v4);
     let read = |route: &wasmhook_cni::Route| {
         let dst: Cidr = route.dst.parse().map_err(invalid)?;
-        let gw = route.gw.as_deref().filter(|it| !it.is_empty()).map(str::parse).transpose().map_err(invalid)?;
+        let gw =
+            route.gw.as_deref().filter(|it| !it.is_empty()).map(str::parse).transpose().map_err(invalid)?;
         let scope = route.scope.map(u8::try_from).transpose().map_err(invalid)?;
         // A route that ends on the link has no next hop.
         let on_link = scope == Some(253);

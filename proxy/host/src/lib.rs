@@ -5,6 +5,7 @@
 //!
 //! A new host function is its line in the WIT, one function in its interface's file, one row in that file's table.
 
+mod addressing;
 mod carry;
 #[allow(clippy::unnecessary_wraps, reason = "one shape for all functions in the tables")]
 mod clock;

@@ -85,7 +85,7 @@ fn create(visit: &mut Visit, input: Value) -> Result<Value, Failure> {
     let Create { ns, spec } = parameters(input)?;
     let (place, spec) = (place(&ns)?, json::<LinkSpec>("spec", &spec)?);
     judge_name(&spec.name)?;
-    for other in other_places(&spec.kind) {
+    if let Some(other) = other_place(&spec.kind) {
         visit.needs("link", other.as_str())?;
     }
     // What stays is everybody's.
@@ -97,7 +97,7 @@ fn create(visit: &mut Visit, input: Value) -> Result<Value, Failure> {
 }
 
 /// Where else a new link reaches.
-fn other_places(kind: &LinkKind) -> Option<Place> {
+fn other_place(kind: &LinkKind) -> Option<Place> {
     match kind {
         LinkKind::Veth { peer } => Some(peer.place),
         LinkKind::Macvlan(child) | LinkKind::Macvtap(child) => child.parent_place,
@@ -259,7 +259,8 @@ struct Routes {
 fn routes(visit: &mut Visit, input: Value) -> Result<Value, Failure> {
     let Routes { ns, filter } = parameters(input)?;
     let place = place(&ns)?;
-    let filter: RouteFilter = if filter.is_empty() { RouteFilter::default() } else { json("filter", &filter)? };
+    let filter: RouteFilter =
+        if filter.is_empty() { RouteFilter::default() } else { json("filter", &filter)? };
     text(&visit.network(|network| network.routes(place, &filter))?)
 }
 
@@ -342,9 +343,9 @@ struct OneAddress {
 impl OneAddress {
     fn read(input: Value) -> Result<(Place, String, IpAddr), Failure> {
         let Self { ns, name, address } = parameters(input)?;
-        let address = address.parse().map_err(|error| {
-            Failure::new("invalid", format!("{address:?} is no address: {error}"))
-        })?;
+        let address = address
+            .parse()
+            .map_err(|error| Failure::new("invalid", format!("{address:?} is no address: {error}")))?;
         Ok((place(&ns)?, name, address))
     }
 }

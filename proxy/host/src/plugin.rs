@@ -71,7 +71,8 @@ pub(crate) fn of_this_call(visit: &Visit, config: &str) -> Result<Object, Failur
 
 /// Runs a plugin. What it adds is taken back with the attachment.
 pub(crate) fn run(visit: &mut Visit, plugin: &str, verb: &str, config: &Object) -> Result<Ran, Failure> {
-    let none = || Failure::new("unavailable", "no plugin is run here: this is a trial, or a hook that only watches");
+    let none =
+        || Failure::new("unavailable", "no plugin is run here: this is a trial, or a hook that only watches");
     let plugins = visit.plugins.clone().ok_or_else(none)?;
     if plugin == "wasmhook" {
         return Err(Failure::new("invalid", "a hook cannot run wasmhook"));
@@ -98,7 +99,8 @@ fn add(
     config: &Object,
 ) -> Result<Ran, Failure> {
     let path = lock(plugins).find(plugin)?;
-    let undo = |config: &Object| Undo::Plugin { plugin: plugin.into(), path: path.clone(), config: raw(config) };
+    let undo =
+        |config: &Object| Undo::Plugin { plugin: plugin.into(), path: path.clone(), config: raw(config) };
     let mut told = config.clone();
     let result = visit.recorded(Some(&undo(&told)), || {
         let ran = lock(plugins).run(plugin, &path, "ADD", config);

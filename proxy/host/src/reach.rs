@@ -59,7 +59,9 @@ impl Reach {
         if let Behind::CopyOf(other) = &self.behind {
             let copy = Model::copy_of(other.lock().unwrap_or_else(PoisonError::into_inner).network());
             let model = copy.unwrap_or_else(|error| {
-                tracing::warn!("networks cannot be looked at, a hook that only watches sees empty ones: {error}");
+                tracing::warn!(
+                    "networks cannot be looked at, a hook that only watches sees empty ones: {error}"
+                );
                 Model::new()
             });
             self.behind = Behind::Model(Box::new(model));
@@ -195,11 +197,11 @@ impl Visit {
     /// For what this attachment has not made.
     pub(crate) fn needs_any(&self, interface: &str, what: &str) -> Result<(), Failure> {
         self.needs(interface, crate::ANY).map_err(|_| {
-            let needs = format!("{what} is not this attachment's own: this needs the grant `{interface}:any`");
+            let needs =
+                format!("{what} is not this attachment's own: this needs the grant `{interface}:any`");
             Failure::new("denied", needs)
         })
     }
-
 }
 
 impl From<NetError> for Failure {

@@ -127,11 +127,6 @@ impl Trail {
         })
     }
 
-    /// How many things host functions have done so far.
-    pub(crate) fn effects(&self) -> usize {
-        self.effects.len()
-    }
-
     fn journal(&mut self) -> Result<&mut Journal, StoreError> {
         self.journal.as_mut().ok_or_else(|| StoreError::Io {
             action: "write",

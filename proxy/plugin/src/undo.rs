@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use wasmhook_cni::{Object, Verb};
 use wasmhook_host::{Reach, Undo};
 use wasmhook_net_types::Place;
-use wasmhook_store::{Access, Begin, Journal, Journals, Namespace, Record, StoreError, give_back};
+use wasmhook_store::{Access, Begin, Holder, Journal, Journals, Namespace, Record, StoreError, give_back};
 
 /// Everything that a journal holds, strictly backwards, and without hooks. All of it but `stuck` is tried; the first error
 /// is told.
@@ -155,7 +155,7 @@ fn take_back(
             del(plugin, path, &config).map_err(|error| in_words(&error))
         }
         Undo::Lease { file, id, ifname } => {
-            give_back(file, id, ifname, until).map_err(|error| in_words(&error))
+            give_back(file, &Holder { id: id.clone(), ifname: ifname.clone() }, until).map_err(|error| in_words(&error))
         }
         // After a reboot nothing in a kernel is what it was.
         _ if begin.before_boot() => Ok(()),

@@ -49,6 +49,15 @@ impl Cidr {
         Self { address, prefix: if address.is_ipv4() { 32 } else { 128 } }
     }
 
+    /// Everybody who listens, in the family of this address.
+    #[must_use]
+    pub fn multicast(of: IpAddr) -> Self {
+        match of {
+            IpAddr::V4(_) => Self { address: IpAddr::from([224, 0, 0, 0]), prefix: 4 },
+            IpAddr::V6(_) => Self { address: IpAddr::from([0xff00, 0, 0, 0, 0, 0, 0, 0_u16]), prefix: 8 },
+        }
+    }
+
     /// Everything: the destination of a default route.
     #[must_use]
     pub fn is_default(self) -> bool {

@@ -10,6 +10,7 @@
 mod address;
 mod error;
 mod link;
+#[cfg(feature = "model")]
 mod model;
 mod network;
 mod nft;
@@ -24,7 +25,8 @@ pub use link::{
     BridgeSpec, ChildSpec, Link, LinkChange, LinkKind, LinkSpec, MacvlanMode, PeerSpec, Place, Port, Tun,
     VlanSpec, Vlans, VxlanSpec, judge_name,
 };
-pub use model::Model;
+#[cfg(feature = "model")]
+pub use model::{Lease, Model};
 pub use network::Network;
 pub use nft::{Action, Chain, ChainKind, Family, Hook, Policy, Rule, Ruleset, Test};
 pub use pool::{PoolConfig, PoolRoute};

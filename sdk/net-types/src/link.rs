@@ -62,6 +62,73 @@ pub struct LinkSpec {
     pub keep: bool,
 }
 
+impl LinkSpec {
+    /// A link of this kind, as the kernel makes it.
+    #[must_use]
+    pub fn new(name: impl Into<String>, kind: LinkKind) -> Self {
+        Self {
+            name: name.into(),
+            kind,
+            mtu: None,
+            mac: None,
+            tx_queue_length: None,
+            master: None,
+            port: None,
+            up: false,
+            keep: false,
+        }
+    }
+
+    /// A veth whose other end is in the container, and up.
+    #[must_use]
+    pub fn veth(name: impl Into<String>, peer: impl Into<String>) -> Self {
+        let peer = PeerSpec { name: peer.into(), place: Place::Container, mac: None, up: true };
+        Self::new(name, LinkKind::Veth { peer })
+    }
+
+    /// A bridge.
+    #[must_use]
+    pub fn bridge(name: impl Into<String>) -> Self {
+        Self::new(name, LinkKind::Bridge(BridgeSpec::default()))
+    }
+
+    /// With this MTU, if there is one.
+    #[must_use]
+    pub fn mtu(self, mtu: impl Into<Option<u32>>) -> Self {
+        Self { mtu: mtu.into(), ..self }
+    }
+
+    /// With this hardware address, if there is one.
+    #[must_use]
+    pub fn mac(self, mac: impl Into<Option<Mac>>) -> Self {
+        Self { mac: mac.into(), ..self }
+    }
+
+    /// As a port of this bridge.
+    #[must_use]
+    pub fn master(self, bridge: impl Into<String>) -> Self {
+        Self { master: Some(bridge.into()), ..self }
+    }
+
+    /// With these settings as a port.
+    #[must_use]
+    pub fn port(self, port: Port) -> Self {
+        Self { port: Some(port), ..self }
+    }
+
+    /// Up in the end.
+    #[must_use]
+    pub fn up(self) -> Self {
+        Self { up: true, ..self }
+    }
+
+    /// It stays when the attachment goes.
+    #[must_use]
+    pub fn keep(self) -> Self {
+        Self { keep: true, ..self }
+    }
+}
+
 /// What a link is. `"dummy"`, `{"veth": {"peer": {…}}}` …
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]

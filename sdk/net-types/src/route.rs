@@ -64,6 +64,20 @@ impl Route {
     }
 }
 
+impl Route {
+    /// By this next hop, if there is one.
+    #[must_use]
+    pub fn via(self, gw: impl Into<Option<IpAddr>>) -> Self {
+        Self { gw: gw.into(), ..self }
+    }
+
+    /// Through this link.
+    #[must_use]
+    pub fn dev(self, link: impl Into<String>) -> Self {
+        Self { dev: Some(link.into()), ..self }
+    }
+}
+
 /// What becomes of packets that a route fits.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]

@@ -51,6 +51,29 @@ pub struct TapSpec {
     pub keep: bool,
 }
 
+impl TapSpec {
+    /// A tap that a program with `CAP_NET_ADMIN` can open.
+    #[must_use]
+    pub fn new(name: impl Into<String>) -> Self {
+        Self {
+            name: name.into(),
+            mode: TapMode::Tap,
+            multi_queue: false,
+            owner: None,
+            group: None,
+            packet_info: false,
+            vnet_header: false,
+            offloads: Vec::new(),
+            mtu: None,
+            mac: None,
+            master: None,
+            selinux_context: None,
+            up: false,
+            keep: false,
+        }
+    }
+}
+
 /// What passes through it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]

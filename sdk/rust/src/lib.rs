@@ -27,7 +27,8 @@
 //! what `pre` wants `post` to know goes through [`carry`]. A panic is logged and is then a *hook failure*, as is
 //! an `Err`: the operator's `onFailure` decides what comes of it. To refuse a container, return [`Pre::Deny`].
 //!
-//! Outside wasm (in unit tests) host calls work without a host: logs go to stderr, sleeping sleeps.
+//! Outside wasm (in unit tests) host calls work without a host: logs go to stderr, sleeping sleeps, and links are made in
+//! networks in memory (`testing`).
 
 #[allow(
     missing_docs,
@@ -52,25 +53,37 @@ pub mod carry;
 pub mod clock;
 mod export;
 mod failure;
+mod host;
+pub mod ipam;
+pub mod link;
 pub mod log;
 pub mod metrics;
+pub mod nft;
+pub mod plugin;
 pub mod random;
 mod request;
 pub mod state;
+pub mod sysctl;
+pub mod tap;
+#[cfg(not(target_arch = "wasm32"))]
+pub mod testing;
 mod verdict;
 
 #[doc(hidden)]
 pub use export::Exported;
 pub use failure::{Failure, Result};
+pub use host::HostError;
 pub use request::{Outcome, Request};
 pub use verdict::{Hook, Post, Pre};
 pub use wasmhook_cni as cni;
+pub use wasmhook_net_types as net;
 
 /// Everything a hook usually needs.
 pub mod prelude {
     pub use crate::cni::{CniResult, Error as CniError, Object};
     pub use crate::{
-        Failure, Hook, Outcome, Post, Pre, Request, Result, carry, clock, metrics, random, state,
+        Failure, Hook, HostError, Outcome, Post, Pre, Request, Result, carry, clock, ipam, link, metrics,
+        net, nft, plugin, random, state, sysctl, tap,
     };
     pub use crate::{debug, error, info, trace, warn};
     pub use serde::{Deserialize, Serialize};

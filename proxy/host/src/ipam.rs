@@ -1,0 +1,210 @@
+use crate::addressing::{self, Options};
+use crate::plugin::{of_this_call, run};
+use crate::reach::place;
+use crate::{Failure, Interface, Scopes, Undo, Visit, json, only_at_add, parameters};
+use serde::Deserialize;
+use serde_json::{Value, json};
+use std::fs::File;
+use std::io::Read;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+use wasmhook_cni::{CniResult, Dns, Object, PluginConfig, SpecVersion, convert};
+use wasmhook_net_types::PoolConfig;
+use wasmhook_store::{Candidate, Holder, Pool};
+
+pub(crate) const INTERFACE: Interface = Interface {
+    name: "ipam",
+    free: false,
+    scopes: Scopes::Pattern("host-local"),
+    scope_of,
+    functions: &[("allocate", allocate), ("release", release), ("check", check), ("apply", apply)],
+};
+
+/// What is served here, and not by a plugin.
+const NATIVE: &str = "native";
+/// More than any file with name servers.
+const LONGEST: u64 = 64 << 10;
+
+/// What is done with a result is about a place, and asked for as such.
+fn scope_of(input: &Value) -> Option<&str> {
+    input.get("pool").map(|pool| pool.as_str().unwrap_or_default())
+}
+
+#[derive(Deserialize)]
+struct Ask {
+    pool: String,
+    config: String,
+}
+
+fn ask(visit: &Visit, input: Value) -> Result<(String, Object), Failure> {
+    let Ask { pool, config } = parameters(input)?;
+    Ok((pool, of_this_call(visit, &config)?))
+}
+
+fn allocate(visit: &mut Visit, input: Value) -> Result<Value, Failure> {
+    let (pool, config) = ask(visit, input)?;
+    only_at_add(visit)?;
+    if pool == NATIVE {
+        return native(visit, &config);
+    }
+    let result = run(visit, &pool, "ADD", &config)?;
+    result.map(Value::from).ok_or_else(|| Failure::new("plugin", format!("`{pool}` returned no addresses")))
+}
+
+fn holder(visit: &Visit) -> Holder {
+    Holder { id: visit.container_id.clone(), ifname: visit.ifname.clone() }
+}
+
+fn native(visit: &Visit, config: &Object) -> Result<Value, Failure> {
+    let text = config.to_string();
+    let pool = PoolConfig::read(&text, &visit.args)?;
+    let holder = holder(visit);
+    let simulated = visit.reach().in_memory().map(|model| {
+        let given = model.allocate(&text, &visit.args, &holder.id, &holder.ifname)?;
+        Ok(given
+            .into_iter()
+            .map(|(address, gateway)| json!({ "address": address, "gateway": gateway }))
+            .collect())
+    });
+    let ips: Vec<Value> = match simulated {
+        Some(given) => given.map_err(|error: wasmhook_net_types::NetError| Failure::from(error))?,
+        None => {
+            let ip = |it: Candidate| json!({ "address": it.address, "gateway": it.gateway });
+            take(visit, &pool, &holder)?.into_iter().map(ip).collect()
+        }
+    };
+    result(visit, config, &pool, ips)
+}
+
+/// One address of each set. All are chosen before the first is taken; each is written down before it is.
+fn take(visit: &Visit, config: &PoolConfig, holder: &Holder) -> Result<Vec<Candidate>, Failure> {
+    let pool = Pool::of(config);
+    let locked = pool.lock(visit.patience())?;
+    let mut candidates = Vec::new();
+    for (set, (ranges, wanted)) in config.sets.iter().zip(config.requests()?).enumerate() {
+        candidates.push(locked.candidate(set, ranges, wanted)?);
+    }
+    for candidate in &candidates {
+        let undo = Undo::Lease {
+            file: candidate.file.clone(),
+            id: holder.id.clone(),
+            ifname: holder.ifname.clone(),
+        };
+        visit.recorded(Some(&undo), || locked.take(candidate, holder).map_err(|it| (false, it.into())))?;
+    }
+    Ok(candidates)
+}
+
+/// In the configuration's version.
+fn result(visit: &Visit, config: &Object, pool: &PoolConfig, ips: Vec<Value>) -> Result<Value, Failure> {
+    let invalid = |error: &dyn std::fmt::Display| Failure::new("invalid", format!("ipam: {error}"));
+    let version = PluginConfig::from(config.clone()).version().map_err(|error| invalid(&error))?;
+    let newest = SpecVersion::V1_1_0;
+    let mut result = json!({ "cniVersion": newest.as_str(), "ips": ips });
+    let ipam: Option<Object> = config.read("ipam").ok().flatten();
+    if let Some(routes) = ipam.and_then(|it| it.raw("routes").map(ToOwned::to_owned))
+        && !pool.routes.is_empty()
+    {
+        result["routes"] = serde_json::from_str(routes.get()).map_err(|error| invalid(&error))?;
+    }
+    if let Some(path) = &pool.resolv_conf {
+        result["dns"] = serde_json::to_value(name_servers(path)?).map_err(|error| invalid(&error))?;
+    }
+    let result: Object = result.to_string().parse().map_err(|error| invalid(&error))?;
+    let _ = visit;
+    Ok(convert(&result, newest, version).map_err(|error| invalid(&error))?.to_string().into())
+}
+
+/// What a file such as `/etc/resolv.conf` says.
+fn name_servers(path: &Path) -> Result<Dns, Failure> {
+    let failed = |error: std::io::Error| {
+        Failure::new("unavailable", format!("resolvConf {}: {error}", path.display()))
+    };
+    let mut text = String::new();
+    let flags = nix::fcntl::OFlag::O_NONBLOCK.bits();
+    let file = File::options().read(true).custom_flags(flags).open(path).map_err(failed)?;
+    if !file.metadata().is_ok_and(|it| it.is_file()) {
+        return Err(Failure::new("invalid", format!("resolvConf {}: it is no file", path.display())));
+    }
+    file.take(LONGEST).read_to_string(&mut text).map_err(failed)?;
+    let mut dns = Dns::default();
+    for line in text.lines() {
+        let mut words = line.split_whitespace().map(str::to_owned);
+        match words.next().as_deref() {
+            Some("nameserver") => dns.nameservers.get_or_insert_default().extend(words.next()),
+            Some("domain") => dns.domain = words.next().or(dns.domain.take()),
+            Some("search") => dns.search.get_or_insert_default().extend(words),
+            Some("options") => dns.options.get_or_insert_default().extend(words),
+            _ => {}
+        }
+    }
+    Ok(dns)
+}
+
+/// The slow way, for what this attachment's journal does not know.
+fn release(visit: &mut Visit, input: Value) -> Result<Value, Failure> {
+    let (pool, config) = ask(visit, input)?;
+    if !matches!(visit.verb, "ADD" | "DEL") {
+        return Err(Failure::new("invalid", format!("nothing is given back at {}", visit.verb)));
+    }
+    if pool != NATIVE {
+        run(visit, &pool, "DEL", &config)?;
+        return Ok(Value::Null);
+    }
+    let pool = PoolConfig::read(&config.to_string(), &[])?;
+    let holder = holder(visit);
+    if let Some(model) = visit.reach().in_memory() {
+        model.release(&holder.id, &holder.ifname);
+        return Ok(Value::Null);
+    }
+    Pool::of(&pool).release(&holder, visit.patience())?;
+    Ok(Value::Null)
+}
+
+fn check(visit: &mut Visit, input: Value) -> Result<Value, Failure> {
+    let (pool, config) = ask(visit, input)?;
+    if pool != NATIVE {
+        run(visit, &pool, "CHECK", &config)?;
+        return Ok(Value::Null);
+    }
+    let pool = PoolConfig::read(&config.to_string(), &visit.args)?;
+    let holder = holder(visit);
+    let held = match visit.reach().in_memory() {
+        Some(model) => model.held(&holder.id, &holder.ifname),
+        None => Pool::of(&pool).held_by(&holder)?,
+    };
+    if pool.sets.iter().all(|set| held.iter().any(|address| set.contains(*address))) {
+        return Ok(Value::Null);
+    }
+    let words = format!("{} of {} has no address in {:?}", holder.ifname, holder.id, pool.network);
+    Err(Failure::new("not-found", words))
+}
+
+#[derive(Deserialize)]
+struct Apply {
+    ns: String,
+    link: String,
+    res: String,
+    options: String,
+}
+
+fn apply(visit: &mut Visit, input: Value) -> Result<Value, Failure> {
+    let Apply { ns, link, res, options } = parameters(input)?;
+    let place = place(&ns)?;
+    visit.needs("link", place.as_str())?;
+    let options: Options = if options.is_empty() { Options::default() } else { json("options", &options)? };
+    addressing::apply(visit, place, &link, &newest(&res)?, options)?;
+    Ok(Value::Null)
+}
+
+/// The result in the newest version, whichever it is in.
+fn newest(text: &str) -> Result<CniResult, Failure> {
+    let invalid = |error: &dyn std::fmt::Display| Failure::new("invalid", format!("`res`: {error}"));
+    let result: Object = text.parse().map_err(|error| invalid(&error))?;
+    let version: Option<String> = result.read("cniVersion").map_err(|error| invalid(&error))?;
+    let version = version.unwrap_or_else(|| SpecVersion::V1_1_0.to_string());
+    let version: SpecVersion =
+        version.parse().map_err(|_| invalid(&format!("cniVersion {version:?} is not known")))?;
+    let result = convert(&result, version, SpecVersion::V1_1_0).map_err(|error| invalid(&error))?;
+    serde_json::from_str(&result.to_string()).map_err(|error| invalid(&error))
+}
