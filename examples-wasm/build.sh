@@ -69,5 +69,5 @@ cargo build -q --release --locked --target "$target"
 mkdir -p "$out"
 for manifest in */Cargo.toml */rust/Cargo.toml; do
     hook=${manifest%%/*}
-    install -m 0644 "target/$target/release/$hook.wasm" "$out/$hook.wasm"
+    install -m 0644 "target/$target/release/${hook//-/_}.wasm" "$out/$hook.wasm"
 done

@@ -155,7 +155,8 @@ fn take_back(
             del(plugin, path, &config).map_err(|error| in_words(&error))
         }
         Undo::Lease { file, id, ifname } => {
-            give_back(file, &Holder { id: id.clone(), ifname: ifname.clone() }, until).map_err(|error| in_words(&error))
+            give_back(file, &Holder { id: id.clone(), ifname: ifname.clone() }, until)
+                .map_err(|error| in_words(&error))
         }
         // After a reboot nothing in a kernel is what it was.
         _ if begin.before_boot() => Ok(()),

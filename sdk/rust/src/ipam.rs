@@ -3,7 +3,7 @@
 //! Addresses that are allocated at ADD are given back by the host when the ADD fails, at DEL and at GC.
 
 use crate::HostError;
-use crate::cni::{CniResult, Object};
+use crate::cni::{CniResult, Object, SpecVersion, convert};
 use wasmhook_net_types::Place;
 
 #[cfg(target_arch = "wasm32")]
@@ -40,13 +40,27 @@ pub struct Options {
     pub dad: bool,
 }
 
-/// At ADD: addresses for this attachment, by this configuration of a plugin (`name`, `cniVersion`, `ipam` …), in its version.
+/// At ADD: addresses for this attachment, by this configuration of a plugin (`name`, `cniVersion`, `ipam` …), in the newest
+/// version.
 pub fn allocate(pool: &Pool, config: &Object) -> Result<CniResult> {
     #[cfg(target_arch = "wasm32")]
-    let result = crate::host::read(&host::allocate(pool.as_str(), &config.to_string())?);
+    let result = host::allocate(pool.as_str(), &config.to_string())?;
     #[cfg(not(target_arch = "wasm32"))]
-    let result = native::allocate(pool, config);
-    result
+    let result = native::allocate(pool, config)?;
+    newest(&result, config)
+}
+
+fn newest(result: &str, config: &Object) -> Result<CniResult> {
+    let invalid = |error: &dyn std::fmt::Display| HostError {
+        code: "invalid".to_owned(),
+        errno: 0,
+        message: format!("what IPAM returned: {error}"),
+    };
+    let result: Object = result.parse().map_err(|error| invalid(&error))?;
+    let version = |of: &Object| of.read::<String>("cniVersion").ok().flatten()?.parse().ok();
+    let version = version(&result).or_else(|| version(config)).unwrap_or(SpecVersion::V1_1_0);
+    let result = convert(&result, version, SpecVersion::V1_1_0).map_err(|error| invalid(&error))?;
+    serde_json::from_str(&result.to_string()).map_err(|error| invalid(&error))
 }
 
 /// Gives back what this attachment has, if it has anything. At DEL that is needed only for what another plugin has allocated.
@@ -89,8 +103,8 @@ mod native {
 
     const HOLDER: (&str, &str) = ("test", "eth0");
 
-    pub(super) fn allocate(pool: &Pool, config: &Object) -> Result<CniResult> {
-        let text = match pool {
+    pub(super) fn allocate(pool: &Pool, config: &Object) -> Result<String> {
+        Ok(match pool {
             Pool::Plugin(plugin) => testing::run(plugin, "ADD", config)?.unwrap_or_default(),
             Pool::Native => {
                 let given = network(|it| it.allocate(&config.to_string(), &[], HOLDER.0, HOLDER.1))?;
@@ -102,8 +116,7 @@ mod native {
                 let routes = ipam.map(|it| it["routes"].clone()).filter(|it| !it.is_null());
                 serde_json::json!({ "cniVersion": "1.1.0", "ips": ips, "routes": routes }).to_string()
             }
-        };
-        serde_json::from_str(&text).map_err(|error| invalid(&error))
+        })
     }
 
     fn invalid(error: &dyn std::fmt::Display) -> HostError {

@@ -60,6 +60,7 @@ pub mod log;
 pub mod metrics;
 pub mod nft;
 pub mod plugin;
+pub mod provider;
 pub mod random;
 mod request;
 pub mod state;
@@ -83,7 +84,7 @@ pub mod prelude {
     pub use crate::cni::{CniResult, Error as CniError, Object};
     pub use crate::{
         Failure, Hook, HostError, Outcome, Post, Pre, Request, Result, carry, clock, ipam, link, metrics,
-        net, nft, plugin, random, state, sysctl, tap,
+        net, nft, plugin, provider, random, state, sysctl, tap,
     };
     pub use crate::{debug, error, info, trace, warn};
     pub use serde::{Deserialize, Serialize};

@@ -44,6 +44,12 @@ impl Request {
         Ok(self.config.parse()?)
     }
 
+    /// The same in a type of one's own, for what of it one wants to know.
+    pub fn config_as<T: DeserializeOwned>(&self) -> Result<T> {
+        serde_json::from_str(&self.config)
+            .map_err(|error| crate::Failure::new(format!("configuration: {error}")))
+    }
+
     /// The result of the plugins before; `None` when there is none.
     pub fn prev_result(&self) -> Result<Option<CniResult>> {
         optional(&self.prev_result)
