@@ -166,6 +166,17 @@ pub fn conversing(parts: &str, body: &str) -> Vec<u8> {
 /// A command that makes this host call in each phase, and writes the reply on its stderr.
 #[must_use]
 pub fn calling(message: &str) -> Vec<u8> {
+    calling_if("(i32.const 1)", message)
+}
+
+/// The same in `pre` alone.
+#[must_use]
+pub fn calling_before(message: &str) -> Vec<u8> {
+    // The phase begins at 10.
+    calling_if("(i32.eq (i32.load8_u (i32.const 65547)) (i32.const 114))", message)
+}
+
+fn calling_if(condition: &str, message: &str) -> Vec<u8> {
     let escaped = message.bytes().map(|byte| format!("\\{byte:02x}")).collect::<Vec<_>>().concat();
     let parts = format!(
         r#"(import "wasmhook" "call" (func $call (param i32 i32) (result i32)))
@@ -173,10 +184,11 @@ pub fn calling(message: &str) -> Vec<u8> {
         (data (i32.const 2048) "{escaped}")"#
     );
     let body = format!(
-        "(drop (call $call (i32.const 2048) (i32.const {})))
-        ;; Twice: it has no effect.
-        (drop (call $reply (i32.const 8192) (i32.const 4096)))
-        (call $say (i32.const 2) (i32.const 8192) (call $reply (i32.const 8192) (i32.const 4096)))",
+        "(if {condition} (then
+            (drop (call $call (i32.const 2048) (i32.const {})))
+            ;; Twice: it has no effect.
+            (drop (call $reply (i32.const 8192) (i32.const 4096)))
+            (call $say (i32.const 2) (i32.const 8192) (call $reply (i32.const 8192) (i32.const 4096)))))",
         message.len()
     );
     conversing(&parts, &body)

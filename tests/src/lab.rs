@@ -136,7 +136,7 @@ pub struct CniError {
 }
 
 impl Lab {
-    /// A node with every example hook installed, and this `isolation`.
+    /// A node with the simpler example hooks installed, and this `isolation`.
     #[must_use]
     pub fn new(isolation: &str) -> Self {
         Self::on(&std::env::temp_dir(), isolation)
@@ -148,7 +148,7 @@ impl Lab {
         let lab = Self { directory: tempfile::tempdir_in(disk).expect("a temporary directory") };
         fs::create_dir(lab.modules()).expect("modules directory");
         for hook in ["deny", "fault", "identity", "mtu"] {
-            lab.install(hook, &fs::read(dist(&format!("hooks/{hook}.wasm"))).expect("hook"));
+            lab.install_example(hook);
         }
         lab.configure(isolation, &dist("wasmhookctl"));
         lab
@@ -169,6 +169,11 @@ impl Lab {
     /// Puts a module into the module directory.
     pub fn install(&self, name: &str, module: &[u8]) {
         fs::write(self.modules().join(format!("{name}.wasm")), module).expect("module");
+    }
+
+    /// One of the examples, from where they are built.
+    pub fn install_example(&self, hook: &str) {
+        self.install(hook, &fs::read(dist(&format!("hooks/{hook}.wasm"))).expect("hook"));
     }
 
     /// The settings file.

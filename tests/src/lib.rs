@@ -14,8 +14,8 @@ mod node;
 pub use chain::{Chain, Pod, Stopped, sent_again, typed};
 pub use fakes::Fakes;
 pub use guests::{
-    GO_ON, calling, command, component, component_in, conversing, core_component, core_module, deny, encode,
-    overwriting, padded, variant, verdict, with_wasi,
+    GO_ON, calling, calling_before, command, component, component_in, conversing, core_component,
+    core_module, deny, encode, overwriting, padded, variant, verdict, with_wasi,
 };
 pub use lab::{Answer, Call, CniError, Lab};
 pub use node::Node;

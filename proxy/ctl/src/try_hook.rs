@@ -7,6 +7,7 @@ use std::fs::File;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use wasmhook_cni::{Object, Verb};
+use wasmhook_net_types::Model;
 use wasmhook_plugin::entry::{Entry, HookSpec, Place};
 use wasmhook_plugin::limits::LimitSettings;
 use wasmhook_plugin::settings::{Level, Room, Settings};
@@ -17,7 +18,7 @@ use wasmhook_wasm::{CniError, Outcome, Phase, PostVerdict, PreVerdict, Request, 
 /// Run one hook against one request, without root, namespaces or a plugin
 ///
 /// `pre` is run; with a result (--result or --error) `post` is run as well, as if the plugin had answered that.
-/// The hook has every grant it imports; a command, whose imports do not tell, has all. Nothing it says is carried out: its verdict is shown, with what it changes.
+/// The hook has every grant it imports; a command, whose imports do not tell, has all. Nothing it says is carried out: its verdict is shown, with what it changes. Links, addresses, routes and rules are made in networks in memory (--network), and what became of those is shown.
 ///
 /// Exit code: 0 for a verdict, 1 when the hook is broken, 2 when it could not be asked.
 #[derive(Args)]
@@ -51,6 +52,9 @@ pub(crate) struct Try {
     /// The node's seed of random numbers, as the log of a run tells it (`node_seed`) [default: the setting `seed`]
     #[arg(long, value_name = "NUMBER")]
     seed: Option<u64>,
+    /// JSON file: the networks in memory that the hook meets, such as `{"host": {"links": [{"name": "eth0", "up": true, "addresses": ["192.0.2.5/24"]}]}}` [default: nothing but `lo`]
+    #[arg(long, value_name = "FILE")]
+    network: Option<PathBuf>,
     /// A limit, such as `cpu=500ms`, `wall=1s` or `memory=16MiB`
     #[arg(long, value_name = "LIMIT=VALUE")]
     limit: Vec<String>,
@@ -76,6 +80,8 @@ struct Report {
     module: PathBuf,
     verb: String,
     phases: Vec<PhaseReport>,
+    /// What has become of the networks, a line for each change.
+    network: Vec<String>,
 }
 
 #[derive(Serialize)]
@@ -116,7 +122,8 @@ impl Try {
         };
         start_log(&settings);
         let hooks = [hook];
-        let guests = Guests::new(&settings, &hooks).without_effects(before);
+        let network: Model = self.network.as_deref().map(json_file).transpose()?.unwrap_or_default();
+        let guests = Guests::new(&settings, &hooks).without_effects(network.clone());
         let artifact = artifact(&path, &bytes)?;
         let mut seat = Seat::default();
         let mut ask = |phase: &Phase| {
@@ -133,7 +140,8 @@ impl Try {
             phases.push(PhaseReport::new("post", post, &before, Some(&outcome)));
         }
         let broken = phases.iter().any(|it| it.failure.is_some());
-        out.print(&Report { module: path, verb: verb.to_string(), phases }, text)?;
+        let network = guests.network().map(|now| now.difference(&network)).unwrap_or_default();
+        out.print(&Report { module: path, verb: verb.to_string(), phases, network }, text)?;
         Ok(if broken { Verdict::Bad } else { Verdict::Good })
     }
 
@@ -343,6 +351,12 @@ fn text(out: &mut dyn Write, report: &Report) -> io::Result<()> {
         if let Some(carry) = &phase.carry {
             writeln!(out, "  carries {carry}")?;
         }
+    }
+    if !report.network.is_empty() {
+        writeln!(out, "{BOLD}network{BOLD:#}")?;
+    }
+    for line in &report.network {
+        writeln!(out, "  {line}")?;
     }
     Ok(())
 }

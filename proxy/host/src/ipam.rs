@@ -8,6 +8,7 @@ use std::fs::File;
 use std::io::Read;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
+use std::sync::PoisonError;
 use wasmhook_cni::{CniResult, Dns, Object, PluginConfig, SpecVersion, convert};
 use wasmhook_net_types::PoolConfig;
 use wasmhook_store::{Candidate, Holder, Pool};
@@ -146,6 +147,13 @@ fn release(visit: &mut Visit, input: Value) -> Result<Value, Failure> {
     let (pool, config) = ask(visit, input)?;
     if !matches!(visit.verb, "ADD" | "DEL") {
         return Err(Failure::new("invalid", format!("nothing is given back at {}", visit.verb)));
+    }
+    let known = |trail: &std::sync::Arc<std::sync::Mutex<dyn crate::Trail>>| {
+        trail.lock().unwrap_or_else(PoisonError::into_inner).held(Undo::is_lease) > 0
+    };
+    if visit.verb == "DEL" && visit.trail.as_ref().is_some_and(known) {
+        // It is given back without anybody's help.
+        return Ok(Value::Null);
     }
     if pool != NATIVE {
         run(visit, &pool, "DEL", &config)?;

@@ -82,10 +82,9 @@ impl Call<'_> {
         }
     }
 
-    /// What the attachment's journal says of what hooks remember.
+    /// What the attachment's journal says of what hooks remember and have made.
     pub(crate) fn know(&self, story: Option<&Story>) {
-        let has_state = story.is_some_and(|story| story.has_state);
-        self.guests.follow(Arc::new(Mutex::new(Known { has_state })));
+        self.guests.follow(Arc::new(Mutex::new(Known::of(story))));
     }
 
     /// Never, when somebody says that it is meant to be (`CNI_NETNS_OVERRIDE`).

@@ -5,6 +5,7 @@ use crate::delegate::to_raw;
 use crate::error::Error;
 use crate::plugins::NodePlugins;
 use crate::undo::{Written, note_deleted, undo, undo_effects};
+use serde_json::value::RawValue;
 use std::fs::File;
 use std::io;
 use std::path::Path;
@@ -12,7 +13,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use wasmhook_cni::{Object, take_back};
 use wasmhook_host::{Ended, Failure, Plugins as _, Undo};
-use wasmhook_store::{Access, Begin, Journal, Journals, Key, Namespace, Record, Step, StoreError};
+use wasmhook_store::{Access, Begin, Journal, Journals, Key, Namespace, Record, Step, StoreError, Story};
 
 /// Held by the ADD itself and by the door, whose host calls have effects as well.
 #[derive(Clone, Debug)]
@@ -34,6 +35,8 @@ pub(crate) struct Trail {
     effects: Vec<Option<Undo>>,
     /// For what an ADD before us has left.
     plugins: NodePlugins,
+    /// Was it refused because the attachment is there already?
+    attached: bool,
     /// The delegate that failed, if its DEL failed as well: asking it again at once helps nobody.
     pub(crate) stuck: Option<usize>,
 }
@@ -51,6 +54,7 @@ impl SharedTrail {
             pending: Vec::new(),
             effects: Vec::new(),
             plugins: NodePlugins::of(call, None),
+            attached: false,
             stuck: None,
         })))
     }
@@ -121,10 +125,12 @@ impl Trail {
     fn begin_by(&mut self, until: Instant) -> Result<&mut Journal, Failure> {
         // A quarter is left for what the hook makes of it.
         let wait = PATIENCE.min(until.saturating_duration_since(Instant::now()) * 3 / 4);
-        self.begin(None, wait).map_err(|error| {
+        if let Err(error) = self.begin(None, wait).map(drop) {
+            self.attached |= matches!(error, Error::Attached(_));
             let code = if matches!(error, Error::Busy(_)) { "busy" } else { "unavailable" };
-            Failure::new(code, error.to_string())
-        })
+            return Err(Failure::new(code, error.to_string()));
+        }
+        Ok(self.journal()?)
     }
 
     fn journal(&mut self) -> Result<&mut Journal, StoreError> {
@@ -207,6 +213,11 @@ impl Trail {
         if self.journal()?.is_abandoned() { Err(Error::Abandoned) } else { Ok(result) }
     }
 
+    /// A hook was refused its first effect for a reason that is the whole call's, whatever it made of that.
+    pub(crate) fn refused(&self) -> Option<Error> {
+        self.attached.then(|| Error::Attached(self.key.ifname.clone()))
+    }
+
     /// Takes back what was done. The original error is what counts, so what goes wrong here is only logged: the journal
     /// stays, for DEL.
     pub(crate) fn undo(&mut self, means: &Means<'_>) {
@@ -226,10 +237,20 @@ impl Trail {
 }
 
 /// At other verbs nothing begins: what hooks remember of an attachment goes with it, so there must be one.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Known {
-    /// Does its journal tell of state already?
-    pub(crate) has_state: bool,
+    has_state: bool,
+    /// How what its ADD did is taken back.
+    effects: Vec<Box<RawValue>>,
+}
+
+impl Known {
+    /// What its journal tells, if it has one.
+    pub(crate) fn of(story: Option<&Story>) -> Self {
+        let Some(story) = story else { return Self::default() };
+        let held = story.effects.iter().filter(|effect| !effect.undone);
+        Self { has_state: story.has_state, effects: held.map(|effect| effect.undo.clone()).collect() }
+    }
 }
 
 impl wasmhook_host::Trail for Known {
@@ -252,8 +273,9 @@ impl wasmhook_host::Trail for Known {
 
     fn end_effect(&mut self, _: usize, _: Ended) {}
 
-    fn held(&self, _: fn(&Undo) -> bool) -> u64 {
-        0
+    fn held(&self, which: fn(&Undo) -> bool) -> u64 {
+        let undo = |it: &Box<RawValue>| Written::read(it).ok();
+        self.effects.iter().filter_map(undo).filter(|it| which(it.undo())).count() as u64
     }
 }
 

@@ -86,6 +86,14 @@ impl Written {
         serde_json::value::to_raw_value(self).unwrap_or_else(|_| RawValue::NULL.to_owned())
     }
 
+    pub(crate) fn read(text: &RawValue) -> Result<Self, serde_json::Error> {
+        serde_json::from_str(text.get())
+    }
+
+    pub(crate) fn undo(&self) -> &Undo {
+        &self.undo
+    }
+
     fn is_elsewhere(&self) -> bool {
         self.host.is_some() && self.host != our_namespace()
     }
@@ -117,7 +125,7 @@ pub(crate) fn undo_effects(
     let mut reach = container_of(&begin, netns);
     let mut failed = None;
     for (number, undo) in effects.into_iter().rev() {
-        let undone = serde_json::from_str::<Written>(undo.get())
+        let undone = Written::read(&undo)
             .map_err(|error| format!("what this build does not know: {error}"))
             .and_then(|written| take_back(&begin, &written, &mut reach, until, del));
         match undone {

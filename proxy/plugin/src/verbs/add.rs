@@ -20,7 +20,8 @@ pub(crate) fn add(call: &Call<'_>) -> Standing {
     call.guests.may_run(NodePlugins::of(call, Some(trail.clone())));
     let added = if call.entry.delegates.is_empty() {
         // It begins with the first effect, if there is one.
-        alone(call).standing.map(Option::unwrap_or_default)
+        let added = alone(call).standing.map(Option::unwrap_or_default);
+        added.map_err(|error| trail.with(|trail| trail.refused()).unwrap_or(error))
     } else {
         let begun = trail.with(|trail| trail.begin(Some(&call.means), PATIENCE).map(drop));
         begun.and_then(|()| add_all(call, &trail))
