@@ -13,6 +13,8 @@ endif
 STATIC := RUSTFLAGS="-C target-feature=+crt-static -C relocation-model=static --cfg getrandom_backend=\"linux_getrandom\" $(ORDER)" cargo build --quiet --locked --target $(HOST)
 OUT := target/$(HOST)
 PACKAGES := containernetworking-plugins e2fsprogs iproute2 iptables iputils-ping jq nftables
+# What the demo needs of them: no plugin.
+DEMO_PACKAGES := iproute2 iputils-ping jq nftables
 TOOLS := target/tools
 NEXTEST := $(shell cargo nextest --version >/dev/null 2>&1 && echo nextest run || echo test)
 
@@ -46,8 +48,9 @@ guests-all: packages build hooks ## The same in Python and AssemblyScript too, a
 	@examples-wasm/build-languages.sh $(CURDIR)/dist/hooks all
 	cargo $(NEXTEST) --locked -p wasmhook-tests --features all-languages --test languages
 
-.PHONY: packages
-packages:
+.PHONY: packages demo-packages
+demo-packages: PACKAGES := $(DEMO_PACKAGES)
+packages demo-packages:
 	@missing=; for package in $(PACKAGES); do dpkg -s $$package >/dev/null 2>&1 || missing="$$missing $$package"; done; \
 	if [ -n "$$missing" ]; then \
 		echo "installing$$missing"; \
@@ -56,7 +59,7 @@ packages:
 	fi
 
 .PHONY: demo
-demo: packages build hooks ## Containers get their network through hooks, in private namespaces
+demo: demo-packages build hooks ## Containers get their network through hooks, in private namespaces
 	@docs/demo/demo.sh
 
 .PHONY: test

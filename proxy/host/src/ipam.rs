@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use std::fs::File;
 use std::io::Read;
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::PoisonError;
 use wasmhook_cni::{CniResult, Dns, Object, PluginConfig, SpecVersion, convert};
 use wasmhook_net_types::PoolConfig;
@@ -42,6 +42,27 @@ fn ask(visit: &Visit, input: Value) -> Result<(String, Object), Failure> {
     Ok((pool, of_this_call(visit, &config)?))
 }
 
+/// Files are those of the conflist, or the usual ones: a hook does not choose where on the node something is written.
+fn judge_files(visit: &Visit, config: &PoolConfig) -> Result<(), Failure> {
+    let own: Object = visit.config.parse().unwrap_or_default();
+    let ipam: Object = own.read("ipam").ok().flatten().unwrap_or_default();
+    let said = |key: &str| ipam.read::<PathBuf>(key).ok().flatten();
+    let data_dir = config.data_dir != Path::new(PoolConfig::DATA_DIR)
+        && said("dataDir").as_ref() != Some(&config.data_dir);
+    let resolv_conf = config.resolv_conf.as_ref().filter(|it| {
+        it.as_path() != Path::new("/etc/resolv.conf") && said("resolvConf").as_ref() != Some(*it)
+    });
+    let refused = |key: &str, path: &Path| {
+        let words = format!("`ipam.{key}` {} is not what the conflist says", path.display());
+        Err(Failure::new("denied", words))
+    };
+    match (data_dir, resolv_conf) {
+        (true, _) => refused("dataDir", &config.data_dir),
+        (false, Some(path)) => refused("resolvConf", path),
+        (false, None) => Ok(()),
+    }
+}
+
 fn allocate(visit: &mut Visit, input: Value) -> Result<Value, Failure> {
     let (pool, config) = ask(visit, input)?;
     only_at_add(visit)?;
@@ -59,6 +80,7 @@ fn holder(visit: &Visit) -> Holder {
 fn native(visit: &Visit, config: &Object) -> Result<Value, Failure> {
     let text = config.to_string();
     let pool = PoolConfig::read(&text, &visit.args)?;
+    judge_files(visit, &pool)?;
     let holder = holder(visit);
     let simulated = visit.reach().in_memory().map(|model| {
         let given = model.allocate(&text, &visit.args, &holder.id, &holder.ifname)?;
@@ -160,6 +182,7 @@ fn release(visit: &mut Visit, input: Value) -> Result<Value, Failure> {
         return Ok(Value::Null);
     }
     let pool = PoolConfig::read(&config.to_string(), &[])?;
+    judge_files(visit, &pool)?;
     let holder = holder(visit);
     if let Some(model) = visit.reach().in_memory() {
         model.release(&holder.id, &holder.ifname);
@@ -176,6 +199,7 @@ fn check(visit: &mut Visit, input: Value) -> Result<Value, Failure> {
         return Ok(Value::Null);
     }
     let pool = PoolConfig::read(&config.to_string(), &visit.args)?;
+    judge_files(visit, &pool)?;
     let holder = holder(visit);
     let held = match visit.reach().in_memory() {
         Some(model) => model.held(&holder.id, &holder.ifname),

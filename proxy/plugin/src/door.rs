@@ -1,6 +1,7 @@
 use crate::entry::HookSpec;
 use serde_json::{Value, json};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 use wasmhook_host::{Failure, Grant, Visit, interface};
 use wasmhook_wasm::{Admission, Door, Fault, Limits};
 
@@ -43,6 +44,11 @@ impl HostDoor {
     /// What the visit leaves for the next phase.
     pub(crate) fn take_carry(&mut self) -> Option<String> {
         self.visit.carry.take()
+    }
+
+    /// How long other plugins were at work, which is not the hook's time.
+    pub(crate) fn elsewhere(&self) -> Duration {
+        self.visit.elsewhere
     }
 
     /// A guest that was refused something for good mostly just traps.
@@ -138,17 +144,23 @@ impl Door for SharedDoor {
 
 impl Door for HostDoor {
     fn call(&mut self, operation: &str, input: Value) -> Value {
-        match self.perform(operation, input) {
+        let before = self.visit.elsewhere;
+        let mut reply = match self.perform(operation, input) {
             Ok(value) => json!({ "ok": value }),
             Err(failure) => json!({ "failure": failure }),
+        };
+        let elsewhere = self.visit.elsewhere.saturating_sub(before);
+        if !elsewhere.is_zero() {
+            reply["elsewhere"] = u64::try_from(elsewhere.as_millis()).unwrap_or(u64::MAX).into();
         }
+        reply
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::time::{Duration, Instant};
+    use std::time::Instant;
     use wasmhook_host::{Clock, Most, Reach};
     use wasmhook_net_types::Model;
     use wasmhook_store::State;

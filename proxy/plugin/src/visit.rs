@@ -89,6 +89,8 @@ pub struct Visited {
     pub carry: Option<String>,
     /// What it cost.
     pub usage: Usage,
+    /// How long other plugins were at work for it.
+    pub elsewhere: Duration,
 }
 
 impl Node {
@@ -206,7 +208,8 @@ impl<'a> Guests<'a> {
             Why::Fault(Fault::Wall(_)) if wall < own => asking.failure(over()),
             why => asking.failure(why),
         });
-        self.left.set(self.left.get().saturating_sub(started.elapsed()));
+        let elsewhere = visited.as_ref().map_or(Duration::ZERO, |visited| visited.elsewhere);
+        self.left.set(self.left.get().saturating_sub(started.elapsed().saturating_sub(elsewhere)));
         visited
     }
 
@@ -401,7 +404,10 @@ fn ask(
     let usage = report.usage;
     tracing::trace!(hook = hook.name, phase = asking.phase.name(), ?usage, "visited");
     match report.verdict {
-        Ok(verdict) => Ok(Visited { verdict, carry: door.with(HostDoor::take_carry), usage }),
+        Ok(verdict) => {
+            let (carry, elsewhere) = door.with(|door| (door.take_carry(), door.elsewhere()));
+            Ok(Visited { verdict, carry, usage, elsewhere })
+        }
         Err(fault) => {
             *rooms = None;
             Err(door.with(|door| door.explain(fault)))

@@ -19,6 +19,8 @@ static ENGINE: AtomicPtr<Engine> = AtomicPtr::new(ptr::null_mut());
 static CPU_ENDS: AtomicU64 = AtomicU64::new(0);
 /// Nanoseconds of the monotonic clock at which the guest ends.
 static WALL_ENDS: AtomicU64 = AtomicU64::new(0);
+/// Nanoseconds of the wall's time that were not the guest's.
+static ELSEWHERE: AtomicU64 = AtomicU64::new(0);
 /// What was reached: a [`Reached`], [`NOTHING`] when neither.
 static REACHED: AtomicU8 = AtomicU8::new(NOTHING);
 const NOTHING: u8 = 0;
@@ -71,6 +73,7 @@ impl Alarm {
         let turn = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
         let cpu_started = now(CPU);
         REACHED.store(NOTHING, Ordering::Release);
+        ELSEWHERE.store(0, Ordering::Release);
         CPU_ENDS.store(cpu_started.saturating_add(nanos(cpu)), Ordering::Release);
         WALL_ENDS.store(now(WALL).saturating_add(nanos(wall)), Ordering::Release);
         let engine = Box::into_raw(Box::new(engine.clone()));
@@ -95,6 +98,30 @@ impl Alarm {
 
 const CPU: ClockId = ClockId::CLOCK_PROCESS_CPUTIME_ID;
 const WALL: ClockId = ClockId::CLOCK_MONOTONIC;
+
+/// The timer does not ring during a host call: what of the time is the guest's is known only afterwards.
+pub(crate) fn pause() {
+    // Stopping a timer of a valid kind cannot fail.
+    let _ = set_timer(Duration::ZERO);
+}
+
+/// The guest goes on, and so much of what has passed was not its time.
+pub(crate) fn go_on(elsewhere: Duration) {
+    if ENGINE.load(Ordering::Acquire).is_null() {
+        return;
+    }
+    ELSEWHERE.fetch_add(nanos(elsewhere), Ordering::AcqRel);
+    WALL_ENDS.fetch_add(nanos(elsewhere), Ordering::AcqRel);
+    let left = |ends: &AtomicU64, clock| ends.load(Ordering::Acquire).saturating_sub(now(clock));
+    let left = left(&CPU_ENDS, CPU).min(left(&WALL_ENDS, WALL));
+    // A timer of a valid kind, and a system call like any other.
+    let _ = set_timer(Duration::from_nanos(left).max(SOONEST));
+}
+
+/// How much of the time on the wall was not the guest's, since the alarm was armed.
+pub(crate) fn elsewhere() -> Duration {
+    Duration::from_nanos(ELSEWHERE.load(Ordering::Acquire))
+}
 
 /// Nanoseconds; 0 from a clock that cannot be read. Async-signal-safe.
 fn now(clock: ClockId) -> u64 {

@@ -3,7 +3,7 @@
 
 #![allow(unsafe_code, reason = "fork, and what a child does to itself; see each block")]
 
-use crate::door::Door;
+use crate::door::{Door, elsewhere};
 use crate::frame::{self, FrameError};
 use crate::room::{Phase, Report, Room, Usage};
 use crate::{Arrival, Fault, Question, alarm, filter, rights};
@@ -93,7 +93,7 @@ impl Child {
         &self,
         question: &Question<&Phase>,
         door: &mut dyn Door,
-        until: Instant,
+        mut until: Instant,
     ) -> Result<Report, FrameError> {
         frame::send(&self.stream, question, until)?;
         loop {
@@ -104,7 +104,9 @@ impl Child {
             match frame::receive(&self.stream, until)? {
                 Message::Done(report) => return Ok(report),
                 Message::Call { operation, input } => {
-                    frame::send(&self.stream, &door.call(&operation, input), until)?;
+                    let reply = door.call(&operation, input);
+                    until += elsewhere(&reply);
+                    frame::send(&self.stream, &reply, until)?;
                 }
             }
         }
@@ -173,16 +175,16 @@ fn live(arrivals: &[Arrival<'_>], stream: UnixStream, parent: Pid) -> Result<(),
         // The parent decides how long it has no question; when it goes, so do we.
         let question: Question<Phase> = frame::receive(&stream, Instant::now() + IDLE)?;
         let started = Instant::now();
-        let until = started + question.limits.wall + GRACE;
         let report = match room(question.guest) {
             Ok(room) => {
                 let Question { phase, limits, outside, .. } = &question;
-                let bell = Box::new(Doorbell { stream: stream.clone(), until });
+                let bell = Box::new(Doorbell { stream: stream.clone() });
                 room.ask(phase, limits, outside, bell, started)
             }
             Err(fault) => Report { verdict: Err(fault), usage: Usage::default() },
         };
-        frame::send(&stream, &Message::Done(report), until)?;
+        // Whoever waits for it knows until when.
+        frame::send(&stream, &Message::Done(report), Instant::now() + question.limits.wall + GRACE)?;
     }
 }
 
@@ -218,7 +220,6 @@ fn close_behind() -> io::Result<()> {
 /// The child's end of the door: every call is the parent's business.
 struct Doorbell {
     stream: Arc<UnixStream>,
-    until: Instant,
 }
 
 impl Door for Doorbell {
@@ -228,8 +229,10 @@ impl Door for Doorbell {
         #[cfg(feature = "escape")]
         let input = input.clone();
         let call = Message::Call { operation: operation.to_owned(), input };
-        let reply = frame::send(&self.stream, &call, self.until)
-            .and_then(|()| frame::receive(&self.stream, self.until));
+        // The parent knows how long that may take.
+        let until = Instant::now() + IDLE;
+        let reply =
+            frame::send(&self.stream, &call, until).and_then(|()| frame::receive(&self.stream, until));
         reply.unwrap_or_else(|error| {
             let message = Fault::from(error).to_string();
             serde_json::json!({ "failure": { "code": "io", "errno": 0, "message": message } })

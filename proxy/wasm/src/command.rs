@@ -89,7 +89,7 @@ fn call(mut caller: Caller<'_, Tenant>, at: u32, length: u32) -> wasmtime::Resul
     let place = range(at, length).filter(|_| length as usize <= LONGEST);
     let bytes = place.and_then(|place| memory.data(&caller).get(place)).map(<[u8]>::to_vec);
     let reply = match bytes.as_deref().map(serde_json::from_slice::<Message>) {
-        Some(Ok(message)) => caller.data_mut().door.call(&message.operation, message.input),
+        Some(Ok(message)) => caller.data_mut().ask(&message.operation, message.input),
         Some(Err(error)) => invalid(&error.to_string()),
         None => {
             invalid(&format!("a message of {length} bytes at {at}: outside the memory, or over {LONGEST}"))

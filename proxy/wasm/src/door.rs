@@ -1,4 +1,5 @@
 use serde_json::Value;
+use std::time::Duration;
 
 /// May a guest import a function?
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,6 +18,12 @@ pub enum Admission {
 pub trait Door: Send {
     /// Performs `interface.function` with its parameters by name. The reply is `{"ok": …}`, or
     /// `{"failure": {"code", "errno", "message"}}`, which a guest whose function returns no `result` does not
-    /// survive.
+    /// survive. With `"elsewhere"`, a number of milliseconds, beside it: so long somebody else was at work, whose time is not the
+    /// guest's.
     fn call(&mut self, operation: &str, input: Value) -> Value;
+}
+
+/// How long somebody else was at work.
+pub(crate) fn elsewhere(reply: &Value) -> Duration {
+    Duration::from_millis(reply.get("elsewhere").and_then(Value::as_u64).unwrap_or_default())
 }

@@ -81,7 +81,7 @@ fn ask(
     let named =
         ty.params().zip(input).map(|((name, _), value)| Ok((name.to_owned(), convert::to_json(value)?)));
     let message = named.collect::<Result<Map<_, _>, convert::Mismatch>>()?;
-    let mut reply = tenant.data_mut().door.call(operation, Value::Object(message));
+    let mut reply = tenant.data_mut().ask(operation, Value::Object(message));
     let (Some(slot), Some(wanted)) = (output.first_mut(), ty.results().next()) else {
         return match reply.get("failure") {
             None => Ok(()),

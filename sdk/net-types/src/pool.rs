@@ -6,9 +6,6 @@ use serde::Deserialize;
 use std::net::IpAddr;
 use std::path::PathBuf;
 
-/// Where leases are kept that nobody has another place for.
-const DATA_DIR: &str = "/var/lib/cni/networks";
-
 /// An `ipam` block, understood.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PoolConfig {
@@ -113,6 +110,9 @@ pub(crate) struct Written {
 }
 
 impl PoolConfig {
+    /// Where leases are kept that nobody has another place for.
+    pub const DATA_DIR: &str = "/var/lib/cni/networks";
+
     /// From the configuration of a plugin, and the pairs of `CNI_ARGS`.
     pub fn read(config: &str, args: &[(String, String)]) -> Result<Self, NetError> {
         let invalid = |error: &dyn std::fmt::Display| NetError::Invalid(format!("ipam: {error}"));
@@ -155,7 +155,7 @@ impl PoolConfig {
             data_dir: ipam
                 .data_dir
                 .filter(|it| !it.as_os_str().is_empty())
-                .unwrap_or_else(|| DATA_DIR.into()),
+                .unwrap_or_else(|| Self::DATA_DIR.into()),
             sets,
             requested,
             routes: ipam.routes.unwrap_or_default(),

@@ -145,6 +145,7 @@ fn settle(value: &mut Value, veth: &str) {
         "gc_timer",
         "tcn_timer",
         "txqlen",
+        "nodad",
     ];
     match value {
         Value::Object(members) => {

@@ -1,7 +1,7 @@
 //! What host functions did is taken back, whoever comes to do it, and strangers are left alone.
 
 use crate::site::{BRIDGE, Site, bridge, entry};
-use serde_json::json;
+use serde_json::{Value, json};
 use std::fs;
 use std::time::{Duration, Instant};
 use wasmhook_tests::{Call, calling_before};
@@ -162,45 +162,49 @@ fn links_and_leases_are_counted_per_attachment() {
 /// Killed at times all over its life; whatever it had begun, the DELs that follow leave nothing.
 #[test]
 fn a_hook_that_is_killed_at_work_leaves_nothing_after_del() {
-    const KILLS: u32 = 200;
+    let pool = json!({ "ipam": { "type": "host-local", "subnet": "10.20.0.0/24" } });
+    let tap = entry("1.1.0", "tap", &crate::site::TAP, &pool);
+    let kinds = [("bridge", bridge(&json!({ "ipMasq": true }))), ("tap", tap)];
+    let running = kinds.map(|(kind, config)| std::thread::spawn(move || kill(kind, &config)));
+    for killed in running {
+        killed.join().unwrap();
+    }
+}
+
+fn kill(kind: &str, config: &Value) {
+    const KILLS: u32 = 100;
     let site = Site::new();
-    let tap = entry(
-        "1.1.0",
-        "tap",
-        &crate::site::TAP,
-        &json!({ "ipam": { "type": "host-local", "subnet": "10.20.0.0/24" } }),
-    );
+    let _ = site.node.container("warm");
+    site.add("warm", config);
+    site.call("DEL", "warm", config).silent();
+    let started = Instant::now();
+    let result = site.add("warm", config);
+    let alone = started.elapsed();
+    site.after("DEL", "warm", config, &result).silent();
     let mut longest = Duration::ZERO;
-    for (kind, config) in [("bridge", bridge(&json!({ "ipMasq": true }))), ("tap", tap)] {
-        let _ = site.node.container("warm");
+    for number in 0..KILLS {
+        let pod = format!("{kind}{number}");
+        let netns = site.node.container(&pod);
+        let call = Call { container_id: pod.clone(), netns, ..Call::new("ADD", config) };
+        let mut running = site.lab.command(&call).spawn().unwrap();
+        std::io::Write::write_all(&mut running.stdin.take().unwrap(), call.stdin.as_bytes()).unwrap();
+        // Beyond its end: it takes longer beside another.
+        std::thread::sleep(alone * number / KILLS * 3 / 2);
+        running.kill().unwrap();
+        running.wait().unwrap();
         let started = Instant::now();
-        let result = site.add("warm", &config);
-        let alone = started.elapsed();
-        site.after("DEL", "warm", &config, &result).silent();
-        site.node.ip("netns del warm");
-        for number in 0..KILLS / 2 {
-            let pod = format!("{kind}{number}");
-            let netns = site.node.container(&pod);
-            let call = Call { container_id: pod.clone(), netns, ..Call::new("ADD", &config) };
-            let mut running = site.lab.command(&call).spawn().unwrap();
-            std::io::Write::write_all(&mut running.stdin.take().unwrap(), call.stdin.as_bytes()).unwrap();
-            std::thread::sleep(alone * number / (KILLS / 2) * 6 / 5);
-            running.kill().unwrap();
-            running.wait().unwrap();
-            let started = Instant::now();
-            site.call("DEL", &pod, &config).silent();
-            longest = longest.max(started.elapsed());
-            assert!(!site.inside(&pod, "ip -o link").contains("eth0"), "{pod}");
-            if number % 2 == 0 {
-                site.node.ip(&format!("netns del {pod}"));
-            }
-            site.call("DEL", &pod, &config).silent();
+        site.call("DEL", &pod, config).silent();
+        longest = longest.max(started.elapsed());
+        assert!(!site.inside(&pod, "ip -o link").contains("eth0"), "{pod}");
+        if number % 2 == 0 {
+            site.node.ip(&format!("netns del {pod}"));
         }
+        site.call("DEL", &pod, config).silent();
     }
     let (links, leases, journals, rules) = site.left("net");
     assert_eq!((leases, journals, rules), (vec![], 0, String::new()));
     assert!(links.iter().all(|it| it == "br0"), "{links:?}");
-    println!("{KILLS} kills: nothing left, the longest DEL took {longest:?}");
+    println!("{kind}: {KILLS} kills, nothing left, the longest DEL took {longest:?}");
 }
 
 #[test]

@@ -6,6 +6,8 @@
 
 #![allow(clippy::print_stdout, reason = "printing is what it is for")]
 
+mod native;
+
 use serde_json::{Value, json};
 use std::fs::{self, File};
 use std::io;
@@ -124,6 +126,7 @@ fn main() {
         subject.peak = run(&|| forked((subject.command)())).2;
     }
     report(&mut subjects, rounds);
+    native::measure(&machine, &disk, rounds.min(60));
 }
 
 /// The same bytes in a new file.
