@@ -5,7 +5,7 @@ use crate::{Failure, Undo, Visit};
 use serde::Deserialize;
 use std::net::IpAddr;
 use wasmhook_cni::{CniResult, Ip};
-use wasmhook_net_types::{Address, Cidr, LinkChange, NetError, Place, Route};
+use wasmhook_net_types::{Address, Cidr, Link, LinkChange, Place, Plan, Route};
 
 /// How it is done.
 #[derive(Clone, Copy, Debug, Default, Deserialize)]
@@ -25,17 +25,28 @@ pub(crate) fn apply(
     result: &CniResult,
     options: Options,
 ) -> Result<(), Failure> {
+    let is = visit.network(|network| network.link(place, link))?;
     let addresses = addresses(result, link)?;
-    settings(visit, place, link, &addresses, options)?;
-    up(visit, place, link)?;
-    for (cidr, _) in &addresses {
-        let address = Address { no_dad: !options.dad, ..Address::from(*cidr) };
-        give_address(visit, place, link, &address)?;
+    let plan = Plan {
+        settings: settings(place, link, &addresses, options),
+        routes: routes(result, link, &addresses)?,
+        addresses: addresses
+            .iter()
+            .map(|(cidr, _)| Address { no_dad: !options.dad, ..Address::from(*cidr) })
+            .collect(),
+    };
+    if visit.has_made(&is) {
+        // It goes as a whole, with all that is on it.
+        return visit.effect(None, |network| network.configure(place, link, &plan));
     }
-    for route in routes(result, link, &addresses)? {
-        make_route(visit, place, &route)?;
+    for (key, value) in &plan.settings {
+        set(visit, place, key, value)?;
     }
-    Ok(())
+    up(visit, place, &is)?;
+    for address in &plan.addresses {
+        give_address(visit, place, link, address)?;
+    }
+    plan.routes.iter().try_for_each(|route| make_route(visit, place, route))
 }
 
 /// The addresses that are this link's, with their gateways.
@@ -84,28 +95,36 @@ fn invalid(error: impl std::fmt::Display) -> Failure {
     Failure::new("invalid", format!("the result: {error}"))
 }
 
-fn up(visit: &Visit, place: Place, name: &str) -> Result<(), Failure> {
-    let link = visit.network(|network| network.link(place, name))?;
+fn up(visit: &Visit, place: Place, link: &Link) -> Result<(), Failure> {
     if link.up {
         return Ok(());
     }
     let change = LinkChange { up: Some(true), ..LinkChange::default() };
     let was = LinkChange { up: Some(false), ..LinkChange::default() };
     let undo = Undo::Change { place, name: link.name.clone(), index: link.index, was };
-    let undo = (!visit.has_made(&link)).then_some(&undo);
-    visit.effect(undo, |network| network.update_link(place, name, &change)).map(drop)
+    visit.effect(Some(&undo), |network| network.update_link(place, &link.name, &change)).map(drop)
 }
 
-/// Settings of a container's link, which go with it.
+/// A setting that comes back. One that this kernel does not have need not be set.
+fn set(visit: &Visit, place: Place, key: &str, value: &str) -> Result<(), Failure> {
+    let was = match visit.network(|network| network.sysctl(place, key)) {
+        Ok(was) if was == value => return Ok(()),
+        Err(failure) if failure.code == "not-found" => return Ok(()),
+        was => was?,
+    };
+    let undo = Undo::Sysctl { place, key: key.to_owned(), was, is: value.to_owned() };
+    visit.effect(Some(&undo), |network| network.set_sysctl(place, key, value))
+}
+
+/// Settings of a container's link.
 fn settings(
-    visit: &Visit,
     place: Place,
     link: &str,
     addresses: &[(Cidr, Option<IpAddr>)],
     options: Options,
-) -> Result<(), Failure> {
+) -> Vec<(String, String)> {
     if place == Place::Host {
-        return Ok(());
+        return Vec::new();
     }
     let has = |v4: bool| addresses.iter().any(|(cidr, _)| cidr.address.is_ipv4() == v4);
     let wanted = [
@@ -113,14 +132,9 @@ fn settings(
         (has(true) && options.announce, "ipv4", "arp_notify", "1"),
         (has(false) && options.announce, "ipv6", "ndisc_notify", "1"),
     ];
-    for (_, family, name, value) in wanted.into_iter().filter(|(is_wanted, ..)| *is_wanted) {
-        let key = format!("net/{family}/conf/{link}/{name}");
-        visit.network(|network| match network.sysctl(place, &key) {
-            Ok(was) if was != value => network.set_sysctl(place, &key, value),
-            // A node without IPv6.
-            Ok(_) | Err(NetError::NotFound(_)) => Ok(()),
-            Err(error) => Err(error),
-        })?;
-    }
-    Ok(())
+    let wanted = wanted.into_iter().filter(|(is_wanted, ..)| *is_wanted);
+    let setting = |(_, family, name, value): (bool, &str, &str, &str)| {
+        (format!("net/{family}/conf/{link}/{name}"), value.to_owned())
+    };
+    wanted.map(setting).collect()
 }

@@ -2,8 +2,9 @@
 
 use crate::message::{Message, attribute, attributes, read_u32};
 use crate::stack::{Stack, about, refused};
+use crate::{change, route, sysctl};
 use std::net::IpAddr;
-use wasmhook_net_types::{Address, Cidr, Mac, Neighbour, NetError};
+use wasmhook_net_types::{Address, Cidr, Mac, Neighbour, NetError, Plan};
 
 const IFA_ADDRESS: u16 = 1;
 const IFA_LOCAL: u16 = 2;
@@ -56,23 +57,37 @@ impl Stack {
     }
 
     pub(crate) fn add_address(&mut self, link: &str, address: &Address) -> Result<(), NetError> {
+        let message = added(self.index(link)?, address);
+        self.route()?.request(message).map_err(|error| about(&what(link, address.address), error))
+    }
+
+    /// Settings, up, addresses and routes of a link, with as few words as can be.
+    pub(crate) fn configure(&mut self, link: &str, plan: &Plan) -> Result<(), NetError> {
+        self.enter()?;
+        for (key, value) in &plan.settings {
+            match sysctl::write(key, value) {
+                Err(NetError::NotFound(_)) => {}
+                written => written?,
+            }
+        }
         let index = self.index(link)?;
-        let Cidr { address: local, prefix } = address.address;
-        let new = libc::NLM_F_CREATE | libc::NLM_F_EXCL;
-        let scope = address.scope.unwrap_or(0);
-        let mut message = Message::new(libc::RTM_NEWADDR, new, &header(family(local), prefix, scope, index));
-        message.put(IFA_LOCAL, &octets(local)).put(IFA_ADDRESS, &octets(address.peer.unwrap_or(local)));
-        if let (IpAddr::V4(local), 0..=30) = (local, prefix) {
-            let host = u32::MAX.checked_shr(prefix.into()).unwrap_or(0);
-            message.put(IFA_BROADCAST, &(local.to_bits() | host).to_be_bytes());
+        let mut messages = vec![change::up(index)];
+        messages.extend(plan.addresses.iter().map(|address| added(index, address)));
+        for route in &plan.routes {
+            let dev = match route.dev.as_deref() {
+                Some(dev) if dev != link => Some(self.index(dev)?),
+                Some(_) => Some(index),
+                None => None,
+            };
+            messages.push(route::added(route, dev));
         }
-        let bit = |is: bool, flag: u32| if is { flag } else { 0 };
-        let flags = bit(address.no_dad, NO_DAD) | bit(address.no_prefix_route, NO_PREFIX_ROUTE);
-        if flags != 0 {
-            message.put_u32(IFA_FLAGS, flags);
-        }
-        let what = format!("address {} of link {link:?}", address.address);
-        self.route()?.request(message).map_err(|error| about(&what, error))
+        self.route()?.batch(messages).map_err(|(place, error)| match place.checked_sub(1) {
+            None => about(&format!("link {link:?}"), error),
+            Some(place) => match plan.addresses.get(place) {
+                Some(address) => about(&what(link, address.address), error),
+                None => route::not_added(&plan.routes[place - plan.addresses.len()], error),
+            },
+        })
     }
 
     pub(crate) fn remove_address(&mut self, link: &str, address: Cidr) -> Result<(), NetError> {
@@ -80,8 +95,7 @@ impl Stack {
         let Cidr { address: local, prefix } = address;
         let mut message = Message::new(libc::RTM_DELADDR, 0, &header(family(local), prefix, 0, index));
         message.put(IFA_LOCAL, &octets(local));
-        let what = format!("address {address} of link {link:?}");
-        self.route()?.request(message).map_err(|error| about(&what, error))
+        self.route()?.request(message).map_err(|error| about(&what(link, address), error))
     }
 
     pub(crate) fn neighbours(&mut self, link: &str) -> Result<Vec<Neighbour>, NetError> {
@@ -115,6 +129,29 @@ impl Stack {
         let what = format!("neighbour {address} of link {link:?}");
         self.route()?.request(message).map_err(|error| about(&what, error))
     }
+}
+
+fn what(link: &str, address: Cidr) -> String {
+    format!("address {address} of link {link:?}")
+}
+
+/// A new address of this link.
+fn added(index: u32, address: &Address) -> Message {
+    let Cidr { address: local, prefix } = address.address;
+    let new = libc::NLM_F_CREATE | libc::NLM_F_EXCL;
+    let scope = address.scope.unwrap_or(0);
+    let mut message = Message::new(libc::RTM_NEWADDR, new, &header(family(local), prefix, scope, index));
+    message.put(IFA_LOCAL, &octets(local)).put(IFA_ADDRESS, &octets(address.peer.unwrap_or(local)));
+    if let (IpAddr::V4(local), 0..=30) = (local, prefix) {
+        let host = u32::MAX.checked_shr(prefix.into()).unwrap_or(0);
+        message.put(IFA_BROADCAST, &(local.to_bits() | host).to_be_bytes());
+    }
+    let bit = |is: bool, flag: u32| if is { flag } else { 0 };
+    let flags = bit(address.no_dad, NO_DAD) | bit(address.no_prefix_route, NO_PREFIX_ROUTE);
+    if flags != 0 {
+        message.put_u32(IFA_FLAGS, flags);
+    }
+    message
 }
 
 fn read(body: &[u8]) -> Option<(u32, Address)> {

@@ -114,6 +114,11 @@ impl Stack {
     }
 }
 
+/// It is up from now on.
+pub(crate) fn up(index: u32) -> Message {
+    Message::new(libc::RTM_SETLINK, 0, &header(libc::AF_UNSPEC, index, UP, UP))
+}
+
 /// `struct bridge_vlan_info`: flags and number; a range has its two ends.
 fn put_vlans(spec: &mut Message, vlans: &Vlans) {
     const INFO: u16 = 2;

@@ -9,17 +9,20 @@ use std::os::fd::{AsRawFd, OwnedFd};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use wasmhook_net_types::{
-    Address, Cidr, Family, Link, LinkChange, LinkKind, LinkSpec, Neighbour, NetError, Network, Place, Port,
-    Route, RouteFilter, Ruleset, TapSpec,
+    Address, Cidr, Family, Link, LinkChange, LinkKind, LinkSpec, Neighbour, NetError, Network, Place, Plan,
+    Port, Route, RouteFilter, Ruleset, TapSpec,
 };
 
-/// The kernel's networks: our own, and the container's. Nothing is opened and no thread is started before it is needed.
+/// The kernel's networks: our own, and the container's, where a thread of its own is at work. Nothing is opened and no thread is
+/// started before it is needed.
 #[derive(Debug)]
 pub struct Kernel {
     /// Ours, once somebody there needs to know it.
     host: Option<Arc<OwnedFd>>,
     container: Option<Arc<OwnedFd>>,
-    workers: [Option<Worker>; 2],
+    /// For our own namespace there is no need of a thread.
+    own: Stack,
+    worker: Option<Worker>,
     until: Instant,
 }
 
@@ -31,7 +34,7 @@ impl Kernel {
     #[must_use]
     pub fn new(container: Option<OwnedFd>) -> Self {
         let until = Instant::now() + USUAL;
-        Self { host: None, container: container.map(Arc::new), workers: [None, None], until }
+        Self { host: None, container: container.map(Arc::new), own: Stack::new(None), worker: None, until }
     }
 
     fn namespace(&mut self, place: Place) -> Result<Arc<OwnedFd>, NetError> {
@@ -63,16 +66,18 @@ impl Kernel {
         doing: &str,
         task: impl FnOnce(&mut Stack) -> Result<T, NetError> + Send + 'static,
     ) -> Result<T, NetError> {
-        let worker = place as usize;
-        if self.workers[worker].is_none() {
-            // A new thread is in our own already.
-            let namespace = if place == Place::Host { None } else { Some(self.namespace(place)?) };
-            self.workers[worker] = Some(Worker::start(namespace)?);
-        }
-        let until = self.until;
-        let Some(worker) = &mut self.workers[worker] else { return Err(NetError::Hung(doing.into())) };
-        let place = place.as_str();
-        worker.run(doing, until, task).map_err(|error| with_place(error, place))
+        let done = match place {
+            Place::Host => task(&mut self.own),
+            Place::Container => {
+                if self.worker.is_none() {
+                    self.worker = Some(Worker::start(self.namespace(place)?)?);
+                }
+                let until = self.until;
+                let Some(worker) = &mut self.worker else { return Err(NetError::Hung(doing.into())) };
+                worker.run(doing, until, task)
+            }
+        };
+        done.map_err(|error| with_place(error, place.as_str()))
     }
 }
 
@@ -160,8 +165,7 @@ impl Network for Kernel {
             self.delete_link(place, &name)?;
             return Err(error);
         }
-        // It runs now.
-        if up && spec.up { self.link(place, &name) } else { Ok(link) }
+        Ok(Link { running: up && spec.up, ..link })
     }
 
     fn create_tap(&mut self, place: Place, spec: &TapSpec, mark: &str) -> Result<Link, NetError> {
@@ -219,6 +223,11 @@ impl Network for Kernel {
     fn add_address(&mut self, place: Place, link: &str, address: &Address) -> Result<(), NetError> {
         let (link, address) = (link.to_owned(), address.clone());
         self.at(place, "an address", move |stack| stack.add_address(&link, &address))
+    }
+
+    fn configure(&mut self, place: Place, link: &str, plan: &Plan) -> Result<(), NetError> {
+        let (link, plan) = (link.to_owned(), plan.clone());
+        self.at(place, "configuring a link", move |stack| stack.configure(&link, &plan))
     }
 
     fn remove_address(&mut self, place: Place, link: &str, address: Cidr) -> Result<(), NetError> {

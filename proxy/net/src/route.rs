@@ -2,6 +2,7 @@
 
 use crate::address::{family, octets, read_address};
 use crate::message::{Message, attribute, attributes, read_u32};
+use crate::netlink::Refused;
 use crate::stack::{Stack, about, refused};
 use libc::{RTA_DST, RTA_GATEWAY, RTA_METRICS, RTA_OIF, RTA_PREFSRC, RTA_PRIORITY, RTA_TABLE};
 use nix::errno::Errno;
@@ -89,72 +90,73 @@ impl Stack {
     }
 
     pub(crate) fn add_route(&mut self, route: &Route) -> Result<(), NetError> {
-        let new = libc::NLM_F_CREATE | libc::NLM_F_EXCL;
-        let scope = route.scope.unwrap_or(match (route.gw, route.dst.address) {
-            (None, IpAddr::V4(_)) if route.kind == RouteKind::Unicast => LINK,
-            _ => UNIVERSE,
-        });
-        let message = self.message(libc::RTM_NEWROUTE, new, libc::RTPROT_BOOT, scope, route)?;
-        self.route()?.request(message).map_err(|error| match error.errno {
-            // The next hop's, not the route's.
-            Errno::EEXIST => about(&what(route), error),
-            _ => refused(what(route), error),
-        })
+        let dev = route.dev.as_deref().map(|dev| self.index(dev)).transpose()?;
+        self.route()?.request(added(route, dev)).map_err(|error| not_added(route, error))
     }
 
     /// The first that has everything that is said of it.
     pub(crate) fn remove_route(&mut self, route: &Route) -> Result<(), NetError> {
-        let scope = route.scope.unwrap_or(ANY);
-        let message = self.message(libc::RTM_DELROUTE, 0, 0, scope, route)?;
+        let dev = route.dev.as_deref().map(|dev| self.index(dev)).transpose()?;
+        let message = message(libc::RTM_DELROUTE, 0, (0, route.scope.unwrap_or(ANY)), route, dev);
         self.route()?.request(message).map_err(|error| about(&what(route), error))
     }
+}
 
-    fn message(
-        &mut self,
-        kind: u16,
-        flags: i32,
-        protocol: u8,
-        scope: u8,
-        route: &Route,
-    ) -> Result<Message, NetError> {
-        let dev = route.dev.as_deref().map(|dev| self.index(dev)).transpose()?;
-        let dst = route.dst.network();
-        let header = Header {
-            family: family(dst.address),
-            prefix: dst.prefix,
-            protocol,
-            scope,
-            kind: number(route.kind),
-            flags: if route.on_link { ON_LINK } else { 0 },
-        };
-        let mut message = Message::new(kind, flags, &header.bytes());
-        if !dst.is_default() {
-            message.put(RTA_DST, &octets(dst.address));
-        }
-        if let Some(gw) = route.gw {
-            message.put(RTA_GATEWAY, &octets(gw));
-        }
-        if let Some(dev) = dev {
-            message.put_u32(RTA_OIF, dev);
-        }
-        if let Some(src) = route.src {
-            message.put(RTA_PREFSRC, &octets(src));
-        }
-        if let Some(priority) = route.priority {
-            message.put_u32(RTA_PRIORITY, priority);
-        }
-        message.put_u32(RTA_TABLE, route.table.unwrap_or(MAIN));
-        if route.mtu.is_some() || route.advmss.is_some() {
-            message.nest(RTA_METRICS, |metrics| {
-                for (kind, value) in [(METRIC_MTU, route.mtu), (METRIC_ADVMSS, route.advmss)] {
-                    if let Some(value) = value {
-                        metrics.put_u32(kind, value);
-                    }
-                }
-            });
-        }
-        Ok(message)
+/// A new route, through the link of this index.
+pub(crate) fn added(route: &Route, dev: Option<u32>) -> Message {
+    let new = libc::NLM_F_CREATE | libc::NLM_F_EXCL;
+    let scope = route.scope.unwrap_or(match (route.gw, route.dst.address) {
+        (None, IpAddr::V4(_)) if route.kind == RouteKind::Unicast => LINK,
+        _ => UNIVERSE,
+    });
+    message(libc::RTM_NEWROUTE, new, (libc::RTPROT_BOOT, scope), route, dev)
+}
+
+pub(crate) fn not_added(route: &Route, error: Refused) -> NetError {
+    match error.errno {
+        // The others are about the next hop.
+        Errno::EEXIST => about(&what(route), error),
+        _ => refused(what(route), error),
     }
+}
+
+fn message(kind: u16, flags: i32, (protocol, scope): (u8, u8), route: &Route, dev: Option<u32>) -> Message {
+    let dst = route.dst.network();
+    let header = Header {
+        family: family(dst.address),
+        prefix: dst.prefix,
+        protocol,
+        scope,
+        kind: number(route.kind),
+        flags: if route.on_link { ON_LINK } else { 0 },
+    };
+    let mut message = Message::new(kind, flags, &header.bytes());
+    if !dst.is_default() {
+        message.put(RTA_DST, &octets(dst.address));
+    }
+    if let Some(gw) = route.gw {
+        message.put(RTA_GATEWAY, &octets(gw));
+    }
+    if let Some(dev) = dev {
+        message.put_u32(RTA_OIF, dev);
+    }
+    if let Some(src) = route.src {
+        message.put(RTA_PREFSRC, &octets(src));
+    }
+    if let Some(priority) = route.priority {
+        message.put_u32(RTA_PRIORITY, priority);
+    }
+    message.put_u32(RTA_TABLE, route.table.unwrap_or(MAIN));
+    if route.mtu.is_some() || route.advmss.is_some() {
+        message.nest(RTA_METRICS, |metrics| {
+            for (kind, value) in [(METRIC_MTU, route.mtu), (METRIC_ADVMSS, route.advmss)] {
+                if let Some(value) = value {
+                    metrics.put_u32(kind, value);
+                }
+            }
+        });
+    }
+    message
 }
 
 fn what(route: &Route) -> String {

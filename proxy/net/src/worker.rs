@@ -1,5 +1,5 @@
-//! One thread per network namespace that a call reaches. It enters the namespace and never leaves it, so nothing can leak;
-//! and it can be left behind when the kernel does not answer.
+//! The thread that has entered a container's network namespace and never leaves it, so that nothing can leak. It can be left
+//! behind when the kernel does not answer.
 
 use crate::stack::Stack;
 use std::os::fd::OwnedFd;
@@ -22,10 +22,11 @@ pub(crate) struct Worker {
 }
 
 impl Worker {
-    /// In this namespace, or in the caller's own.
-    pub(crate) fn start(namespace: Option<Arc<OwnedFd>>) -> Result<Self, NetError> {
+    /// In this namespace.
+    pub(crate) fn start(namespace: Arc<OwnedFd>) -> Result<Self, NetError> {
+        share_memory();
         let (tasks, receiver) = channel();
-        let work = move || serve(namespace.as_deref(), &receiver);
+        let work = move || serve(&namespace, &receiver);
         let started = Builder::new().name("network".into()).stack_size(STACK).spawn(work);
         started.map_err(|error| NetError::Kernel {
             doing: "a thread for the network namespace".into(),
@@ -59,8 +60,18 @@ impl Worker {
     }
 }
 
-fn serve(namespace: Option<&OwnedFd>, tasks: &Receiver<Task>) {
-    let mut stack = Stack::new(namespace);
+/// An arena of its own for a thread that only works while another waits costs more system calls than its work.
+#[allow(unsafe_code, reason = "a setting of the C library")]
+fn share_memory() {
+    #[cfg(target_env = "gnu")]
+    // SAFETY: takes two numbers.
+    unsafe {
+        libc::mallopt(libc::M_ARENA_MAX, 1);
+    }
+}
+
+fn serve(namespace: &OwnedFd, tasks: &Receiver<Task>) {
+    let mut stack = Stack::new(Some(namespace));
     while let Ok(task) = tasks.recv() {
         task(&mut stack);
     }
@@ -73,7 +84,8 @@ mod tests {
 
     #[test]
     fn whoever_does_not_answer_is_left_behind() {
-        let mut worker = Worker::start(None).unwrap();
+        let own = std::fs::File::open("/proc/thread-self/ns/net").unwrap();
+        let mut worker = Worker::start(Arc::new(own.into())).unwrap();
         let soon = || Instant::now() + Duration::from_millis(50);
         assert_eq!(worker.run("a", soon(), |_| Ok(7)), Ok(7));
         let started = Instant::now();

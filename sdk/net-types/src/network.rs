@@ -7,6 +7,17 @@ use std::fmt::Debug;
 use std::net::IpAddr;
 use std::time::Instant;
 
+/// What a link is to have, all at once.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Plan {
+    /// Settings below `/proc/sys`, and their values.
+    pub settings: Vec<(String, String)>,
+    /// Addresses.
+    pub addresses: Vec<Address>,
+    /// Routes through it.
+    pub routes: Vec<Route>,
+}
+
 /// Whatever carries native work out: the kernel, or a model of one.
 ///
 /// A link is named by its name or by one of its alternative names. What is to be made and is there already is
@@ -42,6 +53,20 @@ pub trait Network: Debug + Send {
     fn add_address(&mut self, place: Place, link: &str, address: &Address) -> Result<(), NetError>;
     /// Takes an address from a link.
     fn remove_address(&mut self, place: Place, link: &str, address: Cidr) -> Result<(), NetError>;
+
+    /// Gives a link everything of a plan, in its order. Where a part fails, what came before it stays: whoever asks takes the link away.
+    fn configure(&mut self, place: Place, link: &str, plan: &Plan) -> Result<(), NetError> {
+        for (key, value) in &plan.settings {
+            match self.set_sysctl(place, key, value) {
+                // What this kernel does not have, need not be set.
+                Err(NetError::NotFound(_)) => {}
+                set => set?,
+            }
+        }
+        self.update_link(place, link, &LinkChange { up: Some(true), ..LinkChange::default() })?;
+        plan.addresses.iter().try_for_each(|address| self.add_address(place, link, address))?;
+        plan.routes.iter().try_for_each(|route| self.add_route(place, route))
+    }
 
     /// The routes that fit, without the kernel's own (table `local`).
     fn routes(&mut self, place: Place, filter: &RouteFilter) -> Result<Vec<Route>, NetError>;

@@ -27,14 +27,23 @@ struct Plugin<'a> {
 }
 
 impl Plugin<'_> {
+    fn file(&self) -> PathBuf {
+        self.lab.path().join(format!("{}.json", self.config["name"].as_str().unwrap_or_default()))
+    }
+
+    /// Ready to be called.
+    fn written(self) -> Self {
+        fs::write(self.file(), self.config.to_string()).expect("configuration");
+        self
+    }
+
     fn call(&self, verb: &str, container: &str) -> Command {
         let call = Call {
             container_id: container.into(),
             netns: format!("/run/netns/{container}"),
             ..Call::new(verb, &self.config)
         };
-        let path = self.lab.path().join(format!("{}.json", self.config["name"].as_str().unwrap_or_default()));
-        fs::write(&path, &call.stdin).expect("configuration");
+        let path = self.file();
         let mut command = call.command(&self.program);
         command.env("WASMHOOK_CONFIG", self.lab.settings());
         command
@@ -52,7 +61,7 @@ fn hook<'a>(lab: &'a Lab, hook: &str, network: &str, keys: Value) -> Plugin<'a> 
     }
     let grants = ["link", "tap", "ipam", "nft:host", "sysctl", "sysctl:any"];
     config["hooks"] = json!([{ "module": hook, "grants": grants }]);
-    Plugin { lab, program: dist("wasmhook"), config }
+    Plugin { lab, program: dist("wasmhook"), config }.written()
 }
 
 fn real<'a>(lab: &'a Lab, plugin: &str, network: &str, keys: Value) -> Plugin<'a> {
@@ -60,7 +69,7 @@ fn real<'a>(lab: &'a Lab, plugin: &str, network: &str, keys: Value) -> Plugin<'a
     for (key, value) in [("cniVersion", "1.0.0"), ("name", network), ("type", plugin)] {
         config[key] = value.into();
     }
-    Plugin { lab, program: Path::new(PLUGINS).join(plugin), config }
+    Plugin { lab, program: Path::new(PLUGINS).join(plugin), config }.written()
 }
 
 fn pool(subnet: &str) -> Value {
