@@ -109,6 +109,7 @@ bench: packages build hooks ## What a call costs, as ratios against real program
 order: build hooks ## Write down anew which functions a call runs through (needs valgrind)
 	@tests/order $(OUT)/release/wasmhook dist/wasmhookctl dist/hooks/identity.wasm >proxy/plugin/order.txt
 	@wc -l proxy/plugin/order.txt
+	@touch proxy/plugin/src/main.rs # it is linked anew
 
 .PHONY: clean
 clean: ## Remove everything that was built

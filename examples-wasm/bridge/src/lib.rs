@@ -105,8 +105,9 @@ fn add(
     mac: Option<Mac>,
     pool: Option<&ipam::Pool>,
 ) -> Result<CniResult, CniError> {
-    let bridge = ensure_bridge(settings)?;
-    let (outside, inside) = wire(request, settings, &bridge, mac)?;
+    let (outside, inside) = wire(request, settings, mac)?;
+    // A bridge that has none takes the address of one of its ports.
+    let bridge = as_wanted(settings, link::get(Place::Host, &settings.bridge)?)?;
     let mut result = match pool {
         Some(pool) => provider::allocate(pool, config, 2)?,
         None => CniResult::default(),
@@ -139,32 +140,22 @@ fn add(
             interface(&inside, Some(request.netns.clone())),
         ]);
     }
-    // A bridge that has none takes the address of its first port.
-    if let Some(first) = result.interfaces.as_mut().and_then(|it| it.first_mut()) {
-        first.mac = Some(link::get(Place::Host, &bridge.name)?.mac);
-    }
     result.dns = settings.dns.clone().or(result.dns);
     Ok(result)
 }
 
 /// It is made for everybody, so it stays; somebody else may make it at the same time.
-fn ensure_bridge(settings: &Settings) -> Result<Link, CniError> {
-    let name = settings.bridge.as_str();
-    let bridge = match link::find(Place::Host, name)? {
-        Some(bridge) => bridge,
-        None => {
-            let filtering = (settings.vlan > 0).then_some(true);
-            let kind = LinkKind::Bridge(BridgeSpec { vlan_filtering: filtering, ..BridgeSpec::default() });
-            let spec = LinkSpec::new(name, kind).mtu(Some(settings.mtu).filter(|it| *it > 0)).up().keep();
-            match link::create(Place::Host, &spec) {
-                Err(error) if error.is_exists() => link::get(Place::Host, name)?,
-                created => created?,
-            }
-        }
-    };
-    if bridge.kind != "bridge" {
-        return Err(error(&format!("`bridge`: link {name} is of kind {:?}", bridge.kind)));
+fn make_bridge(settings: &Settings) -> Result<(), CniError> {
+    let filtering = (settings.vlan > 0).then_some(true);
+    let kind = LinkKind::Bridge(BridgeSpec { vlan_filtering: filtering, ..BridgeSpec::default() });
+    let mtu = Some(settings.mtu).filter(|it| *it > 0);
+    match link::create(Place::Host, &LinkSpec::new(&settings.bridge, kind).mtu(mtu).up().keep()) {
+        Err(error) if error.is_exists() => Ok(()),
+        created => Ok(created.map(drop)?),
     }
+}
+
+fn as_wanted(settings: &Settings, bridge: Link) -> Result<Link, CniError> {
     if !settings.uplink.is_empty() {
         join(&settings.uplink, &bridge)?;
     }
@@ -173,7 +164,7 @@ fn ensure_bridge(settings: &Settings) -> Result<Link, CniError> {
     }
     let promiscuous = settings.promisc_mode.then_some(true);
     let change = LinkChange { up: Some(true), promiscuous, keep: true, ..LinkChange::default() };
-    Ok(link::update(Place::Host, name, &change)?)
+    Ok(link::update(Place::Host, &bridge.name, &change)?)
 }
 
 fn join(uplink: &str, bridge: &Link) -> Result<(), CniError> {
@@ -193,12 +184,7 @@ fn join(uplink: &str, bridge: &Link) -> Result<(), CniError> {
 }
 
 /// A cable from the bridge into the container.
-fn wire(
-    request: &Request,
-    settings: &Settings,
-    bridge: &Link,
-    mac: Option<Mac>,
-) -> Result<(Link, Link), CniError> {
+fn wire(request: &Request, settings: &Settings, mac: Option<Mac>) -> Result<(Link, Link), CniError> {
     let tag = Vlans { from: settings.vlan, to: None, pvid: true, untagged: true };
     let port = Port {
         hairpin: settings.hairpin_mode.then_some(true),
@@ -208,7 +194,7 @@ fn wire(
     };
     let mut spec = LinkSpec::veth(provider::outer_name(request), &request.ifname)
         .mtu(Some(settings.mtu).filter(|it| *it > 0))
-        .master(&bridge.name)
+        .master(&settings.bridge)
         .up();
     if port != Port::default() {
         spec = spec.port(port);
@@ -216,8 +202,28 @@ fn wire(
     if let LinkKind::Veth { peer } = &mut spec.kind {
         peer.mac = mac;
     }
-    let outside = link::create(Place::Host, &spec)?;
-    Ok((outside, link::get(Place::Container, &request.ifname)?))
+    let mut outside = match link::create(Place::Host, &spec) {
+        // Of all that it needs, only the bridge can be missing.
+        Err(error) if error.is_not_found() && link::find(Place::Host, &settings.bridge)?.is_none() => {
+            make_bridge(settings)?;
+            link::create(Place::Host, &spec)?
+        }
+        created => created.map_err(|error| explained(settings, error))?,
+    };
+    match outside.peer.take() {
+        Some(inside) => Ok((outside, *inside)),
+        None => Ok((outside, link::get(Place::Container, &request.ifname)?)),
+    }
+}
+
+/// A port of what is no bridge is refused by the kernel in fewer words.
+fn explained(settings: &Settings, refused: HostError) -> CniError {
+    match link::find(Place::Host, &settings.bridge) {
+        Ok(Some(link)) if link.kind != "bridge" => {
+            error(&format!("`bridge`: link {} is of kind {:?}", link.name, link.kind))
+        }
+        _ => refused.into(),
+    }
 }
 
 /// The gateway of each address: the pool's, or where the bridge is to be one, the first address of the network. Default routes are

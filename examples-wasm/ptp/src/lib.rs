@@ -66,11 +66,12 @@ fn add(
     pool: &ipam::Pool,
 ) -> Result<CniResult, CniError> {
     let mtu = Some(settings.mtu).filter(|it| *it > 0);
-    let outside = link::create(
-        Place::Host,
-        &LinkSpec::veth(provider::outer_name(request), &request.ifname).mtu(mtu).up(),
-    )?;
-    let inside = link::get(Place::Container, &request.ifname)?;
+    let spec = LinkSpec::veth(provider::outer_name(request), &request.ifname).mtu(mtu).up();
+    let mut outside = link::create(Place::Host, &spec)?;
+    let inside = match outside.peer.take() {
+        Some(inside) => *inside,
+        None => link::get(Place::Container, &request.ifname)?,
+    };
     let mut result = provider::allocate(pool, config, 1)?;
     let ends = ends(&result)?;
     container_end(request, &result, &ends)?;

@@ -7,6 +7,7 @@ use std::fs::File;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use wasmhook_cni::{Object, Verb};
+use wasmhook_host::Grant;
 use wasmhook_net_types::Model;
 use wasmhook_plugin::entry::{Entry, HookSpec, Place};
 use wasmhook_plugin::limits::LimitSettings;
@@ -175,12 +176,15 @@ impl Try {
     /// The hook as it would stand in a conflist, with every grant that it can use.
     fn hook(&self, path: &Path, bytes: &[u8], asked: &Asked) -> Result<HookSpec, Failure> {
         let inspection = compile::inspect(path, bytes)?;
-        let grants: Vec<_> = if inspection.calls_the_door() {
+        let named: Vec<_> = if inspection.calls_the_door() {
             wasmhook_host::INTERFACES.iter().map(|it| it.name).collect()
         } else {
             let contract = inspection.imports.iter().filter_map(|it| it.source.interface());
             contract.filter(|it| wasmhook_host::interface(it).is_some()).collect()
         };
+        // Whatever is there belongs to nobody.
+        let any = named.iter().map(|name| format!("{name}:any")).filter(|it| Grant::parse(it).is_ok());
+        let grants: Vec<_> = named.iter().map(|it| (*it).to_owned()).chain(any).collect();
         let mut limits = serde_json::Map::new();
         for limit in &self.limit {
             let Some((key, value)) = limit.split_once('=') else {

@@ -9,7 +9,7 @@ use libc::{
 };
 use nix::errno::Errno;
 use std::net::IpAddr;
-use wasmhook_net_types::{BridgeSpec, LinkKind, LinkSpec, MacvlanMode, NetError, PeerSpec, VxlanSpec};
+use wasmhook_net_types::{BridgeSpec, Link, LinkKind, LinkSpec, MacvlanMode, NetError, PeerSpec, VxlanSpec};
 
 const NEW: i32 = libc::NLM_F_CREATE | libc::NLM_F_EXCL;
 const NEW_LINK_PROP: u16 = 108;
@@ -70,7 +70,7 @@ impl Stack {
     }
 
     /// What is left to do for the other end of a veth, where it is.
-    pub(crate) fn finish_peer(&mut self, name: &str, up: bool, mark: &str) -> Result<(), NetError> {
+    pub(crate) fn finish_peer(&mut self, name: &str, up: bool, mark: &str) -> Result<Link, NetError> {
         let mut messages = Vec::new();
         if up {
             let mut message = Message::new(libc::RTM_SETLINK, 0, &header(libc::AF_UNSPEC, 0, UP, UP));
@@ -84,7 +84,7 @@ impl Stack {
             Err((place, error)) if place < usize::from(up) || error.errno != Errno::EOPNOTSUPP => {
                 Err(refused(format!("link {name:?}"), error))
             }
-            _ => Ok(()),
+            _ => self.link(name),
         }
     }
 

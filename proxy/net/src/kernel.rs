@@ -59,6 +59,15 @@ impl Kernel {
         Ok(self.namespace(place)?.as_raw_fd())
     }
 
+    /// The thread in the container's namespace. It is started with whatever is the first thing to be done, and gets ready while
+    /// that is: whoever makes something on the host mostly goes on in the container.
+    fn worker(&mut self) -> Result<(), NetError> {
+        if self.worker.is_none() {
+            self.worker = Some(Worker::start(self.namespace(Place::Container)?)?);
+        }
+        Ok(())
+    }
+
     /// Does something in a namespace.
     fn at<T: Send + 'static>(
         &mut self,
@@ -66,12 +75,11 @@ impl Kernel {
         doing: &str,
         task: impl FnOnce(&mut Stack) -> Result<T, NetError> + Send + 'static,
     ) -> Result<T, NetError> {
-        let done = match place {
-            Place::Host => task(&mut self.own),
-            Place::Container => {
-                if self.worker.is_none() {
-                    self.worker = Some(Worker::start(self.namespace(place)?)?);
-                }
+        let worker = self.worker();
+        let done = match (place, worker) {
+            (Place::Host, _) => task(&mut self.own),
+            (Place::Container, Err(error)) => Err(error),
+            (Place::Container, Ok(())) => {
                 let until = self.until;
                 let Some(worker) = &mut self.worker else { return Err(NetError::Hung(doing.into())) };
                 worker.run(doing, until, task)
@@ -161,11 +169,14 @@ impl Network for Kernel {
             if peer.place == place && !mark.is_empty() { format!("{mark}-peer") } else { mark.to_owned() };
         let (up, peer_name) = (peer.up, peer.name.clone());
         let finished = self.at(peer.place, &doing, move |stack| stack.finish_peer(&peer_name, up, &mark));
-        if let Err(error) = finished {
-            self.delete_link(place, &name)?;
-            return Err(error);
+        match finished {
+            // Both ends are there now.
+            Ok(peer) => Ok(Link { running: up && spec.up, peer: Some(Box::new(peer)), ..link }),
+            Err(error) => {
+                self.delete_link(place, &name)?;
+                Err(error)
+            }
         }
-        Ok(Link { running: up && spec.up, ..link })
     }
 
     fn create_tap(&mut self, place: Place, spec: &TapSpec, mark: &str) -> Result<Link, NetError> {

@@ -9,6 +9,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitStatus;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 use wasmhook_cni::{
     self as cni, ConvertError, FieldError, Object, PluginConfig, SpecVersion, Verb, code, convert,
@@ -21,7 +22,7 @@ const VERSION_PATIENCE: Duration = Duration::from_secs(5);
 /// What all plugins of a call get.
 pub(crate) struct Surroundings<'a> {
     /// Every variable that we got.
-    pub(crate) variables: &'a [(OsString, OsString)],
+    pub(crate) variables: Arc<Vec<(OsString, OsString)>>,
     pub(crate) versions: Versions,
     /// Where what plugins say on theirs is copied to.
     pub(crate) stderr: RefCell<&'a mut dyn Write>,

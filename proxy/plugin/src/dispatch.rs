@@ -17,6 +17,7 @@ use std::ffi::OsString;
 use std::io::{Read, Write};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Instant;
 use wasmhook_cni::{self as cni, Args, Asked, Environment, Object, PluginConfig, SpecVersion, Verb, code};
 use wasmhook_store::{Bypass, Journals, Versions};
@@ -62,7 +63,7 @@ pub fn run(caller: &mut Caller<'_>) -> u8 {
 }
 
 fn answer(caller: &mut Caller<'_>) -> Result<Option<Object>, cni::Error> {
-    let variables = std::mem::take(&mut caller.environment);
+    let variables = Arc::new(std::mem::take(&mut caller.environment));
     let lookup = |name: &str| {
         variables.iter().find(|(key, _)| key == name).map(|(_, value)| value.to_string_lossy().into_owned())
     };
@@ -94,15 +95,18 @@ fn answer(caller: &mut Caller<'_>) -> Result<Option<Object>, cni::Error> {
     let version = version(environment.verb, &config)?;
     let settings = lookup("WASMHOOK_CONFIG").filter(|it| !it.is_empty());
     let settings = settings.as_deref().map(Path::new);
-    serve(environment, &variables, config, version, settings, caller).map_err(cni::Error::from).map_err(
-        |error| cni::Error { cni_version: error.cni_version.or_else(|| Some(version.to_string())), ..error },
-    )
+    serve(environment, variables.clone(), config, version, settings, caller)
+        .map_err(cni::Error::from)
+        .map_err(|error| cni::Error {
+            cni_version: error.cni_version.or_else(|| Some(version.to_string())),
+            ..error
+        })
 }
 
 /// A call whose envelope is in order.
 fn serve(
     environment: Environment,
-    variables: &[(OsString, OsString)],
+    variables: Arc<Vec<(OsString, OsString)>>,
     mut config: PluginConfig,
     version: SpecVersion,
     settings: Option<&Path>,

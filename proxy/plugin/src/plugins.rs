@@ -16,7 +16,7 @@ use wasmhook_store::Versions;
 /// All that running one takes, apart from the call: a door may outlive it.
 #[derive(Clone, Debug)]
 pub(crate) struct NodePlugins {
-    variables: Arc<[(OsString, OsString)]>,
+    variables: Arc<Vec<(OsString, OsString)>>,
     versions: Versions,
     path: String,
     each: Duration,
@@ -30,7 +30,7 @@ impl NodePlugins {
     pub(crate) fn of(call: &Call<'_>, trail: Option<SharedTrail>) -> Self {
         let means = &call.means;
         Self {
-            variables: means.around.variables.into(),
+            variables: means.around.variables.clone(),
             versions: means.around.versions.clone(),
             path: means.path.to_owned(),
             each: means.budgets.delegate,
@@ -50,7 +50,7 @@ impl Plugins for NodePlugins {
         let delegate = Delegate { plugin_type: plugin.to_owned(), path: file.to_owned() };
         let mut stderr = std::io::stderr();
         let around = Surroundings {
-            variables: &self.variables,
+            variables: self.variables.clone(),
             versions: self.versions.clone(),
             stderr: RefCell::new(&mut stderr),
         };

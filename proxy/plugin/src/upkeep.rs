@@ -8,6 +8,7 @@ use crate::undo::undo;
 use std::cell::RefCell;
 use std::ffi::OsString;
 use std::io::Write;
+use std::sync::Arc;
 use std::time::Instant;
 use wasmhook_store::{Journal, Versions};
 
@@ -29,7 +30,7 @@ impl Upkeep<'_> {
     /// Must be called from the main thread: plugins die with the thread that started them.
     pub fn take_away(&self, mut journal: Journal, stderr: &mut dyn Write) -> Result<(), Error> {
         let around = Surroundings {
-            variables: &self.variables,
+            variables: Arc::new(self.variables.clone()),
             versions: Versions::new(&self.settings.state),
             stderr: RefCell::new(stderr),
         };

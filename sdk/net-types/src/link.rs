@@ -369,6 +369,9 @@ pub struct Link {
     /// The index of the other end, or of the link below; it may be in another place.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub parent_index: Option<u32>,
+    /// The other end of a veth that has just been made.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub peer: Option<Box<Link>>,
     /// Its other names.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub alternative_names: Vec<String>,

@@ -56,9 +56,14 @@ fn newest(result: &str, config: &Object) -> Result<CniResult> {
         errno: 0,
         message: format!("what IPAM returned: {error}"),
     };
-    let result: Object = result.parse().map_err(|error| invalid(&error))?;
     let version = |of: &Object| of.read::<String>("cniVersion").ok().flatten()?.parse().ok();
-    let version = version(&result).or_else(|| version(config)).unwrap_or(SpecVersion::V1_1_0);
+    let own = version(config).unwrap_or(SpecVersion::V1_1_0);
+    if own >= SpecVersion::V1_0_0 {
+        // Written in the same way.
+        return serde_json::from_str(result).map_err(|error| invalid(&error));
+    }
+    let result: Object = result.parse().map_err(|error| invalid(&error))?;
+    let version = version(&result).unwrap_or(own);
     let result = convert(&result, version, SpecVersion::V1_1_0).map_err(|error| invalid(&error))?;
     serde_json::from_str(&result.to_string()).map_err(|error| invalid(&error))
 }

@@ -55,6 +55,7 @@ pub(crate) fn of_info(info: host::Info) -> Result<Link> {
         master: Option<String>,
         port: Option<wasmhook_net_types::Port>,
         parent_index: Option<u32>,
+        peer: Option<Box<Link>>,
         #[serde(default)]
         alternative_names: Vec<String>,
         tun: Option<wasmhook_net_types::Tun>,
@@ -74,6 +75,7 @@ pub(crate) fn of_info(info: host::Info) -> Result<Link> {
         master: extra.master,
         port: extra.port,
         parent_index: extra.parent_index,
+        peer: extra.peer,
         alternative_names: extra.alternative_names,
         tun: extra.tun,
         vlan_filtering: extra.vlan_filtering,
@@ -99,7 +101,7 @@ pub fn find(place: Place, name: &str) -> Result<Option<Link>> {
     }
 }
 
-/// Makes a link. `exists` when the name is taken.
+/// Makes a link. `exists` when the name is taken. Of a veth the other end is told as well (`peer`).
 pub fn create(place: Place, spec: &LinkSpec) -> Result<Link> {
     done!(of_info(host::create(place.as_str(), &json(spec))?), |it| it.create_link(place, spec, ""))
 }

@@ -103,6 +103,11 @@ pub fn answer(request: &Request, mut result: CniResult) -> Result<Pre> {
         .cni_version
         .parse()
         .map_err(|_| Failure::new(format!("cniVersion {:?}", request.cni_version)))?;
+    if version >= SpecVersion::V1_0_0 {
+        // Written in the same way.
+        result.cni_version = Some(version.to_string());
+        return Ok(Pre::Answer(result));
+    }
     result.cni_version = Some(SpecVersion::V1_1_0.to_string());
     let result: Object = serde_json::to_string(&result)?.parse()?;
     match convert(&result, SpecVersion::V1_1_0, version) {

@@ -74,7 +74,10 @@ impl Model {
             up: Some(spec.up),
             ..LinkChange::default()
         };
-        self.stack(place).update(&spec.name, &change)
+        let link = self.stack(place).update(&spec.name, &change)?;
+        let LinkKind::Veth { peer } = &spec.kind else { return Ok(link) };
+        let peer = self.stack(peer.place).find(&peer.name)?.link.clone();
+        Ok(Link { peer: Some(Box::new(peer)), ..link })
     }
 
     pub(super) fn delete(&mut self, place: Place, name: &str) -> Result<(), NetError> {

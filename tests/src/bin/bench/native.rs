@@ -18,6 +18,7 @@ const MANY: usize = 50_000;
 /// ADDs at once.
 const AT_ONCE: usize = 50;
 const TIMES: usize = 3;
+const SETTLE: Duration = Duration::from_millis(120);
 
 /// A plugin with its configuration.
 struct Plugin<'a> {
@@ -154,8 +155,12 @@ fn line(what: &str, is: f64, bound: f64) {
 fn once(node: &Node, plugin: &Plugin<'_>, add: &mut Cost, del: &mut Cost) {
     let _ = node.container("bench-native");
     add.add(&|| plugin.call("ADD", "bench-native"));
+    // A link is not taken down while the kernel still brings it up.
+    std::thread::sleep(SETTLE / 2);
     del.add(&|| plugin.call("DEL", "bench-native"));
     node.ip("netns del bench-native");
+    // The kernel takes it down in the background, and whoever came next would wait for that.
+    std::thread::sleep(SETTLE);
 }
 
 /// How many ADDs a second, when they all come at once.
