@@ -19,6 +19,7 @@ use wasmhook_sdk::net::{BridgeSpec, Cidr, Link, LinkChange, LinkKind, LinkSpec, 
 use wasmhook_sdk::prelude::*;
 
 /// The reference plugin's keys, but for those that every plugin has.
+#[allow(clippy::struct_excessive_bools, reason = "as the plugin has them")]
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 struct Settings {

@@ -89,14 +89,13 @@ fn native(visit: &Visit, config: &Object) -> Result<Value, Failure> {
             .map(|(address, gateway)| json!({ "address": address, "gateway": gateway }))
             .collect())
     });
-    let ips: Vec<Value> = match simulated {
-        Some(given) => given.map_err(|error: wasmhook_net_types::NetError| Failure::from(error))?,
-        None => {
-            let ip = |it: Candidate| json!({ "address": it.address, "gateway": it.gateway });
-            take(visit, &pool, &holder)?.into_iter().map(ip).collect()
-        }
+    let ips: Vec<Value> = if let Some(given) = simulated {
+        given.map_err(|error: wasmhook_net_types::NetError| Failure::from(error))?
+    } else {
+        let ip = |it: Candidate| json!({ "address": it.address, "gateway": it.gateway });
+        take(visit, &pool, &holder)?.into_iter().map(ip).collect()
     };
-    result(visit, config, &pool, ips)
+    result(config, &pool, &ips)
 }
 
 /// One address of each set. All are chosen before the first is taken; each is written down before it is.
@@ -119,7 +118,7 @@ fn take(visit: &Visit, config: &PoolConfig, holder: &Holder) -> Result<Vec<Candi
 }
 
 /// In the configuration's version.
-fn result(visit: &Visit, config: &Object, pool: &PoolConfig, ips: Vec<Value>) -> Result<Value, Failure> {
+fn result(config: &Object, pool: &PoolConfig, ips: &[Value]) -> Result<Value, Failure> {
     let invalid = |error: &dyn std::fmt::Display| Failure::new("invalid", format!("ipam: {error}"));
     let version = PluginConfig::from(config.clone()).version().map_err(|error| invalid(&error))?;
     let newest = SpecVersion::V1_1_0;
@@ -134,7 +133,6 @@ fn result(visit: &Visit, config: &Object, pool: &PoolConfig, ips: Vec<Value>) ->
         result["dns"] = serde_json::to_value(name_servers(path)?).map_err(|error| invalid(&error))?;
     }
     let result: Object = result.to_string().parse().map_err(|error| invalid(&error))?;
-    let _ = visit;
     Ok(convert(&result, newest, version).map_err(|error| invalid(&error))?.to_string().into())
 }
 
@@ -236,7 +234,7 @@ fn newest(text: &str) -> Result<CniResult, Failure> {
     let version: Option<String> = result.read("cniVersion").map_err(|error| invalid(&error))?;
     let version = version.unwrap_or_else(|| SpecVersion::V1_1_0.to_string());
     let version: SpecVersion =
-        version.parse().map_err(|_| invalid(&format!("cniVersion {version:?} is not known")))?;
+        version.parse().map_err(|()| invalid(&format!("cniVersion {version:?} is not known")))?;
     let result = convert(&result, version, SpecVersion::V1_1_0).map_err(|error| invalid(&error))?;
     serde_json::from_str(&result.to_string()).map_err(|error| invalid(&error))
 }

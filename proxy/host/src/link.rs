@@ -404,3 +404,134 @@ fn text(value: &impl serde::Serialize) -> Result<Value, Failure> {
 fn invalid(error: &impl std::fmt::Display) -> Failure {
     Failure::new("invalid", error.to_string())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tests::visit;
+    use crate::{Ended, Grant, Reach, Trail};
+    use std::sync::{Arc, Mutex};
+    use std::time::Instant;
+    use wasmhook_net_types::Model;
+
+    /// What is written down, and how it ended.
+    #[derive(Debug, Default)]
+    struct Written(Vec<(String, Option<Ended>)>);
+
+    impl Trail for Written {
+        fn has_state(&self) -> bool {
+            false
+        }
+
+        fn begin_state(&mut self, _: Instant) -> Result<(), Failure> {
+            Ok(())
+        }
+
+        fn begin_effect(&mut self, undo: &Undo, _: Instant) -> Result<usize, Failure> {
+            self.0.push((undo.words(), None));
+            Ok(self.0.len() - 1)
+        }
+
+        fn amend_effect(&mut self, _: &Undo) -> Result<(), Failure> {
+            Ok(())
+        }
+
+        fn end_effect(&mut self, effect: usize, ended: Ended) {
+            self.0[effect].1 = Some(ended);
+        }
+
+        fn held(&self, _: fn(&Undo) -> bool) -> u64 {
+            self.0.iter().filter(|(_, ended)| ended.is_none()).count() as u64
+        }
+    }
+
+    fn granted(grants: &[&str]) -> (Visit, Arc<Mutex<Written>>) {
+        let (mut visit, written) = (visit(), Arc::new(Mutex::new(Written::default())));
+        visit.grants = grants.iter().map(|grant| Grant::parse(grant).unwrap()).collect();
+        visit.trail = Some(written.clone());
+        (visit, written)
+    }
+
+    fn ask(visit: &mut Visit, function: &str, input: Value) -> Result<Value, String> {
+        INTERFACE.call(function, visit, input).map_err(|failure| failure.code.to_owned())
+    }
+
+    fn create(visit: &mut Visit, spec: &Value) -> Result<Value, String> {
+        ask(visit, "create", json!({ "ns": "host", "spec": spec.to_string() }))
+    }
+
+    #[test]
+    fn what_is_made_is_written_down_before_and_what_is_kept_is_not() {
+        let (mut visit, written) = granted(&["link"]);
+        create(&mut visit, &json!({ "name": "br0", "kind": { "bridge": {} }, "up": true, "keep": true }))
+            .unwrap();
+        create(&mut visit, &json!({ "name": "x0", "kind": "ifb", "master": "br0" })).unwrap();
+        assert_eq!(create(&mut visit, &json!({ "name": "x0", "kind": "ifb" })), Err("exists".into()));
+        let words = "link x0 (ifb) in the host".to_owned();
+        assert_eq!(written.lock().unwrap().0, [(words.clone(), None), (words, Some(Ended::Undone))]);
+        let info = ask(&mut visit, "get", json!({ "ns": "host", "name": "x0" })).unwrap();
+        assert!(info["extra"].as_str().unwrap().contains("\"alternativeNames\":[\"wasmhook-"), "{info}");
+    }
+
+    #[test]
+    fn what_others_have_made_is_changed_back_and_taken_away_by_nobody() {
+        let (mut visit, written) = granted(&["link"]);
+        let mut model = Model::new();
+        let stranger: LinkSpec = serde_json::from_value(json!({ "name": "s0", "kind": "ifb" })).unwrap();
+        wasmhook_net_types::Network::create_link(&mut model, Place::Host, &stranger, "").unwrap();
+        visit.reach = Arc::new(Mutex::new(Reach::model(model)));
+        let change = json!({ "ns": "host", "name": "s0", "change": "{\"mtu\":1400}" });
+        ask(&mut visit, "update", change).unwrap();
+        assert_eq!(written.lock().unwrap().0[0].0, "changes of link s0 in the host");
+        let renamed = json!({ "ns": "host", "name": "s0", "change": "{\"name\":\"mine\"}" });
+        assert_eq!(ask(&mut visit, "update", renamed), Err("denied".into()));
+        let gone = json!({ "ns": "host", "name": "s0" });
+        assert_eq!(ask(&mut visit, "delete", gone.clone()), Err("denied".into()));
+        let away = json!({ "ns": "host", "name": "s0", "to": "container", "new-name": "" });
+        assert_eq!(ask(&mut visit, "move-to", away), Err("denied".into()));
+        visit.grants = [Grant::parse("link:any").unwrap()].into();
+        ask(&mut visit, "delete", gone).unwrap();
+    }
+
+    #[test]
+    fn a_place_that_is_not_granted_is_not_reached_by_the_other_end_either() {
+        let (mut visit, written) = granted(&["link:host"]);
+        let veth =
+            json!({ "name": "v0", "kind": { "veth": { "peer": { "name": "eth0", "place": "container" } } } });
+        assert_eq!(create(&mut visit, &veth), Err("denied".into()));
+        assert!(written.lock().unwrap().0.is_empty());
+        let wrong = json!({ "ns": "pod", "name": "eth0" });
+        assert_eq!(ask(&mut visit, "get", wrong), Err("invalid".into()));
+        visit.verb = "CHECK";
+        let ifb = json!({ "name": "x0", "kind": "ifb" });
+        assert_eq!(create(&mut visit, &ifb), Err("invalid".into()));
+    }
+
+    #[test]
+    fn every_change_can_be_taken_back() {
+        let (mut visit, _) = granted(&["link"]);
+        create(&mut visit, &json!({ "name": "x0", "kind": "ifb", "up": true })).unwrap();
+        let mut reach = visit.reach();
+        let network = reach.network();
+        let before = network.link(Place::Host, "x0").unwrap();
+        let change: LinkChange = serde_json::from_value(
+            json!({ "mtu": 1400, "mac": "02:00:00:00:00:07", "up": false, "promiscuous": true }),
+        )
+        .unwrap();
+        network.update_link(Place::Host, "x0", &change).unwrap();
+        let undo = Undo::Change {
+            place: Place::Host,
+            name: "x0".into(),
+            index: before.index,
+            was: what_it_was(&before, &change),
+        };
+        let written = serde_json::to_string(&undo).unwrap();
+        let read: Undo = serde_json::from_str(&written).unwrap();
+        read.in_network(network).unwrap();
+        assert_eq!(network.link(Place::Host, "x0").unwrap(), before);
+        // Of another link that is called the same, nothing.
+        let stranger = Undo::Change { place: Place::Host, name: "x0".into(), index: 77, was: change };
+        stranger.in_network(network).unwrap();
+        assert_eq!(network.link(Place::Host, "x0").unwrap(), before);
+    }
+}

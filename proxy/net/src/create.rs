@@ -173,7 +173,7 @@ fn veth(data: &mut Message, spec: &LinkSpec, peer: &PeerSpec, peer_in: Option<i3
     });
 }
 
-/// `IFLA_BR_*`, <linux/if_link.h>.
+/// `IFLA_BR_*`, <`linux/if_link.h`>.
 fn bridge_data(data: &mut Message, bridge: &BridgeSpec) {
     if let Some(stp) = bridge.stp {
         data.put_u32(5, stp.into());
@@ -186,7 +186,7 @@ fn bridge_data(data: &mut Message, bridge: &BridgeSpec) {
     }
 }
 
-/// `IFLA_VXLAN_*`, <linux/if_link.h>.
+/// `IFLA_VXLAN_*`, <`linux/if_link.h`>.
 fn vxlan_data(data: &mut Message, vxlan: &VxlanSpec, parent: Option<u32>) {
     const PORT: u16 = 4789;
     data.put_u32(1, vxlan.vni);

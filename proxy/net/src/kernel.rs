@@ -59,15 +59,6 @@ impl Kernel {
         Ok(self.namespace(place)?.as_raw_fd())
     }
 
-    /// The thread in the container's namespace. It is started with whatever is the first thing to be done, and gets ready while
-    /// that is: whoever makes something on the host mostly goes on in the container.
-    fn worker(&mut self) -> Result<(), NetError> {
-        if self.worker.is_none() {
-            self.worker = Some(Worker::start(self.namespace(Place::Container)?)?);
-        }
-        Ok(())
-    }
-
     /// Does something in a namespace.
     fn at<T: Send + 'static>(
         &mut self,
@@ -75,11 +66,12 @@ impl Kernel {
         doing: &str,
         task: impl FnOnce(&mut Stack) -> Result<T, NetError> + Send + 'static,
     ) -> Result<T, NetError> {
-        let worker = self.worker();
-        let done = match (place, worker) {
-            (Place::Host, _) => task(&mut self.own),
-            (Place::Container, Err(error)) => Err(error),
-            (Place::Container, Ok(())) => {
+        let done = match place {
+            Place::Host => task(&mut self.own),
+            Place::Container => {
+                if self.worker.is_none() {
+                    self.worker = Some(Worker::start(self.namespace(place)?)?);
+                }
                 let until = self.until;
                 let Some(worker) = &mut self.worker else { return Err(NetError::Hung(doing.into())) };
                 worker.run(doing, until, task)

@@ -163,7 +163,7 @@ fn flag(data: &[u8], kind: u16) -> Option<bool> {
     Some(*attribute(data, kind)?.first()? != 0)
 }
 
-/// `IFLA_TUN_*`, <linux/if_link.h>.
+/// `IFLA_TUN_*`, <`linux/if_link.h`>.
 fn tun(data: &[u8]) -> Tun {
     const TAP: u8 = 2;
     let is = |kind| flag(data, kind).unwrap_or_default();

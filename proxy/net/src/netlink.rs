@@ -24,7 +24,7 @@ impl From<Errno> for Refused {
 /// A socket of the namespace that its maker was in. It blocks: the kernel answers within the send.
 #[derive(Debug)]
 pub(crate) struct Socket {
-    socket: OwnedFd,
+    fd: OwnedFd,
     sequence: u32,
     buffer: Vec<u8>,
 }
@@ -45,7 +45,7 @@ impl Socket {
         for option in [libc::NETLINK_EXT_ACK, libc::NETLINK_CAP_ACK, GET_STRICT_CHK] {
             switch_on(&socket, option)?;
         }
-        Ok(Self { socket, sequence: 0, buffer: vec![0; LARGEST] })
+        Ok(Self { fd: socket, sequence: 0, buffer: vec![0; LARGEST] })
     }
 
     /// Something to be done.
@@ -65,7 +65,7 @@ impl Socket {
             message[6] |= libc::NLM_F_ACK as u8;
             bytes.extend(message);
         }
-        send(self.socket.as_raw_fd(), &bytes, MsgFlags::empty()).map_err(|errno| (0, errno.into()))?;
+        send(self.fd.as_raw_fd(), &bytes, MsgFlags::empty()).map_err(|errno| (0, errno.into()))?;
         let mut refused = None;
         let mut answered = 0;
         while answered < count {
@@ -100,7 +100,7 @@ impl Socket {
         }
         self.sequence += 1;
         bytes.extend(end.finish(self.sequence));
-        send(self.socket.as_raw_fd(), &bytes, MsgFlags::empty())?;
+        send(self.fd.as_raw_fd(), &bytes, MsgFlags::empty())?;
         let mut answered = 0;
         while answered < count {
             let length = self.receive()?;
@@ -123,7 +123,7 @@ impl Socket {
     ) -> Result<T, Refused> {
         self.sequence += 1;
         let bytes = message.finish(self.sequence);
-        send(self.socket.as_raw_fd(), &bytes, MsgFlags::empty())?;
+        send(self.fd.as_raw_fd(), &bytes, MsgFlags::empty())?;
         loop {
             let length = self.receive()?;
             for reply in replies(&self.buffer[..length]).filter(|it| it.sequence == self.sequence) {
@@ -163,7 +163,7 @@ impl Socket {
         let mut bytes = message.finish(self.sequence);
         let flags = u16::from_ne_bytes([bytes[6], bytes[7]]) | libc::NLM_F_DUMP as u16;
         bytes[6..8].copy_from_slice(&flags.to_ne_bytes());
-        send(self.socket.as_raw_fd(), &bytes, MsgFlags::empty())?;
+        send(self.fd.as_raw_fd(), &bytes, MsgFlags::empty())?;
         let (mut all, mut whole) = (Vec::new(), true);
         loop {
             let length = self.receive()?;
@@ -171,7 +171,7 @@ impl Socket {
                 whole &= i32::from(reply.flags) & libc::NLM_F_DUMP_INTR == 0;
                 match i32::from(reply.kind) {
                     libc::NLMSG_DONE => {
-                        let failed = read_u32(reply.body).map_or(0, |it| it.cast_signed());
+                        let failed = read_u32(reply.body).map_or(0, u32::cast_signed);
                         return if failed < 0 {
                             Err(Errno::from_raw(-failed).into())
                         } else {
@@ -191,7 +191,7 @@ impl Socket {
 
     fn receive(&mut self) -> Result<usize, Errno> {
         loop {
-            match recv(self.socket.as_raw_fd(), &mut self.buffer, MsgFlags::empty()) {
+            match recv(self.fd.as_raw_fd(), &mut self.buffer, MsgFlags::empty()) {
                 Err(Errno::EINTR) => {}
                 Ok(0) => return Err(Errno::EPROTO),
                 received => return received,

@@ -41,7 +41,7 @@ pub(crate) fn create(spec: &TapSpec) -> Result<(), NetError> {
     drop(labelled);
     let set = |what: &str, request: u32, value: libc::c_ulong| {
         // SAFETY: these take a number and no pointer.
-        let done = Errno::result(unsafe { libc::ioctl(file.as_raw_fd(), request as _, value) });
+        let done = Errno::result(unsafe { libc::ioctl(file.as_raw_fd(), request.into(), value) });
         done.map(drop).map_err(|errno| refused(spec, what, errno))
     };
     if let Some(owner) = spec.owner {
@@ -86,7 +86,7 @@ fn flags(spec: &TapSpec) -> libc::c_short {
     flags as libc::c_short
 }
 
-/// `TUN_F_*`, <linux/if_tun.h>.
+/// `TUN_F_*`, <`linux/if_tun.h`>.
 fn offloads(wanted: &[Offload]) -> libc::c_ulong {
     let bit = |offload: &Offload| match offload {
         Offload::Checksum => 0x01,

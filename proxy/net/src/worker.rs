@@ -72,8 +72,6 @@ fn share_memory() {
 
 fn serve(namespace: &OwnedFd, tasks: &Receiver<Task>) {
     let mut stack = Stack::new(Some(namespace));
-    // If that fails, whoever needs it will be told.
-    let _ = stack.route();
     while let Ok(task) = tasks.recv() {
         task(&mut stack);
     }

@@ -274,8 +274,8 @@ impl wasmhook_host::Trail for Known {
     fn end_effect(&mut self, _: usize, _: Ended) {}
 
     fn held(&self, which: fn(&Undo) -> bool) -> u64 {
-        let undo = |it: &Box<RawValue>| Written::read(it).ok();
-        self.effects.iter().filter_map(undo).filter(|it| which(it.undo())).count() as u64
+        let undone = self.effects.iter().filter_map(|it| Written::read(it).ok());
+        undone.filter(|it| which(it.undo())).count() as u64
     }
 }
 
@@ -297,9 +297,8 @@ impl wasmhook_host::Trail for Trail {
         self.effects.push(Some(undo.clone()));
         let written = self.write(Record::Effect { effect, undo: Written::now(undo).to_raw() });
         let abandoned = self.journal.as_ref().is_some_and(Journal::is_abandoned);
-        let told = written.map_err(Failure::from).and_then(|()| match abandoned {
-            true => Err(Failure::new("busy", Error::Abandoned.to_string())),
-            false => Ok(effect),
+        let told = written.map_err(Failure::from).and_then(|()| {
+            if abandoned { Err(Failure::new("busy", Error::Abandoned.to_string())) } else { Ok(effect) }
         });
         if told.is_err() {
             // So it will not be done.

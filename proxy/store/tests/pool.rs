@@ -144,7 +144,7 @@ fn two_hundred_at_once_get_two_hundred_addresses() {
             let config = &config;
             scope.spawn(move || {
                 let id = format!("c{number}");
-                let got = if number % 2 == 0 {
+                let got = if number.is_multiple_of(2) {
                     host_local("ADD", &id, config).unwrap()
                 } else {
                     allocate(&id, config).unwrap()

@@ -21,6 +21,10 @@ static CPU_ENDS: AtomicU64 = AtomicU64::new(0);
 static WALL_ENDS: AtomicU64 = AtomicU64::new(0);
 /// Nanoseconds of the wall's time that were not the guest's.
 static ELSEWHERE: AtomicU64 = AtomicU64::new(0);
+/// Is the guest's time not looked at, because somebody else is at work for it?
+static PAUSED: AtomicBool = AtomicBool::new(false);
+/// Has the timer rung meanwhile?
+static MISSED: AtomicBool = AtomicBool::new(false);
 /// What was reached: a [`Reached`], [`NOTHING`] when neither.
 static REACHED: AtomicU8 = AtomicU8::new(NOTHING);
 const NOTHING: u8 = 0;
@@ -50,6 +54,10 @@ extern "C" fn ring(_: libc::c_int) {
     if engine.is_null() {
         return;
     }
+    if PAUSED.load(Ordering::Acquire) {
+        MISSED.store(true, Ordering::Release);
+        return;
+    }
     let left = |ends: &AtomicU64, clock| ends.load(Ordering::Acquire).saturating_sub(now(clock));
     let (cpu, wall) = (left(&CPU_ENDS, CPU), left(&WALL_ENDS, WALL));
     let reached = match (cpu, wall) {
@@ -74,6 +82,8 @@ impl Alarm {
         let cpu_started = now(CPU);
         REACHED.store(NOTHING, Ordering::Release);
         ELSEWHERE.store(0, Ordering::Release);
+        PAUSED.store(false, Ordering::Release);
+        MISSED.store(false, Ordering::Release);
         CPU_ENDS.store(cpu_started.saturating_add(nanos(cpu)), Ordering::Release);
         WALL_ENDS.store(now(WALL).saturating_add(nanos(wall)), Ordering::Release);
         let engine = Box::into_raw(Box::new(engine.clone()));
@@ -99,10 +109,9 @@ impl Alarm {
 const CPU: ClockId = ClockId::CLOCK_PROCESS_CPUTIME_ID;
 const WALL: ClockId = ClockId::CLOCK_MONOTONIC;
 
-/// The timer does not ring during a host call: what of the time is the guest's is known only afterwards.
+/// A host call ends no guest: what of the time is the guest's is known only afterwards. Costs no system call.
 pub(crate) fn pause() {
-    // Stopping a timer of a valid kind cannot fail.
-    let _ = set_timer(Duration::ZERO);
+    PAUSED.store(true, Ordering::Release);
 }
 
 /// The guest goes on, and so much of what has passed was not its time.
@@ -112,6 +121,10 @@ pub(crate) fn go_on(elsewhere: Duration) {
     }
     ELSEWHERE.fetch_add(nanos(elsewhere), Ordering::AcqRel);
     WALL_ENDS.fetch_add(nanos(elsewhere), Ordering::AcqRel);
+    PAUSED.store(false, Ordering::Release);
+    if !MISSED.swap(false, Ordering::AcqRel) && elsewhere.is_zero() {
+        return;
+    }
     let left = |ends: &AtomicU64, clock| ends.load(Ordering::Acquire).saturating_sub(now(clock));
     let left = left(&CPU_ENDS, CPU).min(left(&WALL_ENDS, WALL));
     // A timer of a valid kind, and a system call like any other.

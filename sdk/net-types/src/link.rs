@@ -384,6 +384,7 @@ pub struct Link {
 }
 
 /// What is special about a tap or tun.
+#[allow(clippy::struct_excessive_bools, reason = "flags, as the kernel has them")]
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Tun {

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 ///
 /// Made by `/dev/net/tun`, persistent, and with the same flags whatever else is asked for: no packet information and no
 /// header unless they are wanted.
+#[allow(clippy::struct_excessive_bools, reason = "flags, as the kernel has them")]
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct TapSpec {
@@ -40,7 +41,7 @@ pub struct TapSpec {
     /// The bridge that it becomes a port of, in the same place.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub master: Option<String>,
-    /// The label that SELinux gives it. An error where SELinux does not run.
+    /// The label that `SELinux` gives it. An error where that does not run.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub selinux_context: Option<String>,
     /// Is it up in the end?

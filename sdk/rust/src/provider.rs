@@ -102,7 +102,7 @@ pub fn answer(request: &Request, mut result: CniResult) -> Result<Pre> {
     let version: SpecVersion = request
         .cni_version
         .parse()
-        .map_err(|_| Failure::new(format!("cniVersion {:?}", request.cni_version)))?;
+        .map_err(|()| Failure::new(format!("cniVersion {:?}", request.cni_version)))?;
     if version >= SpecVersion::V1_0_0 {
         // Written in the same way.
         result.cni_version = Some(version.to_string());
@@ -195,7 +195,7 @@ fn newest(request: &Request) -> Result<CniResult> {
     let version: Option<String> = result.read("cniVersion")?;
     let version = version.unwrap_or_else(|| request.cni_version.clone());
     let version: SpecVersion =
-        version.parse().map_err(|_| Failure::new(format!("prevResult: cniVersion {version:?}")))?;
+        version.parse().map_err(|()| Failure::new(format!("prevResult: cniVersion {version:?}")))?;
     let result = convert(&result, version, SpecVersion::V1_1_0)?;
     Ok(serde_json::from_str(&result.to_string())?)
 }

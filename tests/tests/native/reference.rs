@@ -66,17 +66,16 @@ fn compare(at: &str, ours: &Value, theirs: &Value, differences: &mut Vec<String>
 fn network_of(plugin: &str, config: &Value) -> Value {
     let site = Site::new();
     let _ = site.node.container("a");
-    let result = match plugin {
-        "wasmhook" => site.add("a", config),
-        _ => {
-            let call = wasmhook_tests::Call {
-                container_id: "a".into(),
-                netns: "/run/netns/a".into(),
-                ..wasmhook_tests::Call::new("ADD", config)
-            };
-            let mut command = call.command(&std::path::Path::new("/usr/lib/cni").join(plugin));
-            wasmhook_tests::Answer::of(&mut command, &call.stdin).result()
-        }
+    let result = if plugin == "wasmhook" {
+        site.add("a", config)
+    } else {
+        let call = wasmhook_tests::Call {
+            container_id: "a".into(),
+            netns: "/run/netns/a".into(),
+            ..wasmhook_tests::Call::new("ADD", config)
+        };
+        let mut command = call.command(&std::path::Path::new("/usr/lib/cni").join(plugin));
+        wasmhook_tests::Answer::of(&mut command, &call.stdin).result()
     };
     // Duplicate addresses are looked for, or not, in the background.
     thread::sleep(std::time::Duration::from_millis(if config["ipam"].to_string().contains("fd00") {
@@ -166,7 +165,9 @@ fn settle(value: &mut Value, veth: &str) {
         Value::Array(values) => {
             // Of the kernel's choice, by the hardware address.
             values.retain(|value| !value["local"].as_str().is_some_and(|it| it.starts_with("fe80")));
-            values.iter_mut().for_each(|value| settle(value, veth));
+            for value in values {
+                settle(value, veth);
+            }
         }
         Value::String(text) if text == veth => "veth".clone_into(text),
         _ => {}

@@ -67,7 +67,7 @@ fn every_tap_has_the_same_flags_and_all_that_is_asked_for() {
         let flags = ["pi", "vnet_hdr", "persist"].map(|flag| data[flag].as_bool().unwrap());
         assert_eq!(flags, [false, false, true], "{data}");
         assert_eq!(data["multi_queue"], json!(pod == "queues"));
-        assert_eq!(link["flags"].as_array().unwrap().contains(&json!("UP")), true);
+        assert!(link["flags"].as_array().unwrap().contains(&json!("UP")));
         if pod == "owned" {
             assert_eq!((&data["user"], &data["group"]), (&json!(12345), &json!(12346)), "{data}");
         }
@@ -155,15 +155,15 @@ fn del_works_without_a_namespace_after_it_is_gone_and_twice() {
         }
         let mut call = wasmhook_tests::Call::new("DEL", &config);
         call.container_id = "a".into();
-        if how != "no netns" {
+        if how == "no netns" {
+            call.netns = String::new();
+        } else {
             call.netns = "/run/netns/a".into();
             call.stdin = {
                 let mut config = config.clone();
                 config["prevResult"] = result;
                 config.to_string()
             };
-        } else {
-            call.netns = String::new();
         }
         site.lab.call(&call).silent();
         site.lab.call(&call).silent();
