@@ -21,7 +21,7 @@ use wasmhook_plugin::settings::Settings;
   wasmhookctl attachments                     everything
   wasmhookctl attachments --container 4f1c    one pod's
   wasmhookctl attachments --orphaned          what a crash has left (next: wasmhookctl gc --help)
-  wasmhookctl attachments -o json             ids in full, namespaces, each delegate")]
+  wasmhookctl attachments -o json             ids in full, namespaces, each delegate, each thing that hooks made")]
 pub(crate) struct Attachments {
     /// Only what is orphaned
     #[arg(long)]

@@ -6,6 +6,7 @@ use serde::{Serialize, Serializer};
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
+use wasmhook_plugin::effects;
 use wasmhook_plugin::settings::Settings;
 use wasmhook_store::{Access, Begin, Journals, Key, Namespace, Step, StoreError, Story};
 
@@ -50,6 +51,11 @@ pub(crate) struct Attachment {
     cni_path: String,
     pub(crate) hooks: Vec<String>,
     pub(crate) delegates: Vec<Delegate>,
+    /// What hooks have made, a line for each thing.
+    pub(crate) effects: Vec<String>,
+    /// The same in a word each.
+    #[serde(skip)]
+    kinds: Vec<&'static str>,
     pub(crate) journal: PathBuf,
 }
 
@@ -107,6 +113,7 @@ impl Attachment {
     pub(crate) fn of(journal: &Path, story: &Story, busy: bool) -> Option<Self> {
         let begin = story.begin.as_ref()?;
         let finished = story.finished.is_some();
+        let (kinds, effects) = effects(story).into_iter().unzip();
         Some(Self {
             key: begin.key.clone(),
             state: state(begin, finished, busy),
@@ -123,6 +130,8 @@ impl Attachment {
             cni_path: begin.path.clone(),
             hooks: begin.hooks.clone(),
             delegates: story.steps.iter().map(Delegate::of).collect(),
+            effects,
+            kinds,
             journal: journal.to_owned(),
         })
     }
@@ -132,9 +141,16 @@ impl Attachment {
         self.key.container_id.chars().take(12).collect()
     }
 
-    /// The types of the delegates whose DEL is still to be done.
+    /// The types of the delegates whose DEL is still to be done, and what hooks have made.
     pub(crate) fn held_by(&self) -> Vec<&str> {
-        self.delegates.iter().filter(|it| it.held).filter_map(|it| it.plugin.as_deref()).collect()
+        let delegates = self.delegates.iter().filter(|it| it.held).filter_map(|it| it.plugin.as_deref());
+        let mut held: Vec<_> = delegates.collect();
+        for kind in &self.kinds {
+            if !held.contains(kind) {
+                held.push(kind);
+            }
+        }
+        held
     }
 }
 

@@ -196,9 +196,18 @@ fn scope_of_place(input: &Value) -> Option<&str> {
     Some(input.get("ns").and_then(Value::as_str).unwrap_or_default())
 }
 
-/// Reads JSON that came as text.
+/// Reads JSON that came as text. A key that is unknown is most likely one that is written wrong.
 fn json<T: serde::de::DeserializeOwned>(what: &str, text: &str) -> Result<T, Failure> {
-    serde_json::from_str(text).map_err(|error| Failure::new("invalid", format!("`{what}`: {error}")))
+    let invalid = |error: &dyn std::fmt::Display| Failure::new("invalid", format!("`{what}`: {error}"));
+    let (mut from, mut unknown) = (serde_json::Deserializer::from_str(text), None);
+    let read = serde_ignored::deserialize(&mut from, |path| {
+        unknown.get_or_insert_with(|| path.to_string());
+    });
+    let read = read.and_then(|read| from.end().map(|()| read)).map_err(|error| invalid(&error))?;
+    match unknown {
+        None => Ok(read),
+        Some(key) => Err(invalid(&format!("unknown key `{key}`"))),
+    }
 }
 
 /// Reads a function's parameters.

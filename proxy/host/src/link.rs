@@ -494,6 +494,19 @@ mod tests {
     }
 
     #[test]
+    fn a_key_that_is_written_wrong_is_named() {
+        let (mut visit, _) = granted(&["link"]);
+        let mut why = |spec: &str| {
+            let input = json!({ "ns": "host", "spec": spec });
+            INTERFACE.call("create", &mut visit, input).unwrap_err().message
+        };
+        assert_eq!(why(r#"{"name":"b","kind":"ifb","mut":1}"#), "`spec`: unknown key `mut`");
+        let nested = r#"{"name":"b","kind":{"veth":{"peer":{"name":"a","place":"host","ups":true}}}}"#;
+        assert!(why(nested).contains("ups`"), "{}", why(nested));
+        assert!(why(r#"{"name":"b","kind":"ifb"} x"#).contains("trailing characters"));
+    }
+
+    #[test]
     fn a_place_that_is_not_granted_is_not_reached_by_the_other_end_either() {
         let (mut visit, written) = granted(&["link:host"]);
         let veth =

@@ -175,6 +175,23 @@ impl Undo {
         }
     }
 
+    /// One word for a column: `link`, `lease` …
+    #[must_use]
+    pub fn what(&self) -> &'static str {
+        match self {
+            Self::Link { .. } => "link",
+            Self::Change { .. } | Self::Feature { .. } => "change",
+            Self::Move { .. } => "moved link",
+            Self::Address { .. } => "address",
+            Self::Route { .. } => "route",
+            Self::Neighbour { .. } => "neighbour",
+            Self::Sysctl { .. } => "sysctl",
+            Self::Rules { .. } => "rules",
+            Self::Lease { .. } => "lease",
+            Self::Plugin { .. } => "plugin",
+        }
+    }
+
     /// Is it a link?
     #[must_use]
     pub fn is_link(&self) -> bool {

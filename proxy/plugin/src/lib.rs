@@ -37,6 +37,7 @@ pub use delegate::find_plugin;
 pub use error::{Culprit, Error, HookFailure, Why, code};
 pub use modules::{ModuleError, Modules};
 pub use problem::{Problem, Problems};
+pub use undo::effects;
 pub use upkeep::Upkeep;
 pub use visit::{Asking, Guests, Seat, Visited};
 

@@ -70,7 +70,6 @@ impl Call<'_> {
         let netns = netns.unwrap_or(&self.environment.netns);
         match story.and_then(|story| story.begin.as_ref()).and_then(|begin| begin.netns) {
             Some(is) => Reach::kernel_if(netns, is),
-            None if Namespace::is_unmounted(netns) => Reach::kernel(""),
             None => Reach::kernel(netns),
         }
     }

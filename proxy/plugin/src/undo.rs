@@ -12,7 +12,9 @@ use std::time::{Duration, Instant};
 use wasmhook_cni::{Object, Verb};
 use wasmhook_host::{Reach, Undo};
 use wasmhook_net_types::Place;
-use wasmhook_store::{Access, Begin, Holder, Journal, Journals, Namespace, Record, StoreError, give_back};
+use wasmhook_store::{
+    Access, Begin, Effect, Holder, Journal, Journals, Namespace, Record, StoreError, Story, give_back,
+};
 
 /// Everything that a journal holds, strictly backwards, and without hooks. All of it but `stuck` is tried; the first error
 /// is told.
@@ -103,6 +105,17 @@ fn our_namespace() -> Option<Namespace> {
     Namespace::at("/proc/thread-self/ns/net")
 }
 
+/// What hooks have made for an attachment, and what must still be taken back of it: a word, and a line. What this build does not
+/// know is told as such.
+#[must_use]
+pub fn effects(story: &Story) -> Vec<(&'static str, String)> {
+    let told = |effect: &Effect| match Written::read(&effect.undo) {
+        Ok(written) => (written.undo.what(), written.undo.words()),
+        Err(error) => ("unknown", format!("what this build does not know: {error}")),
+    };
+    story.effects.iter().filter(|effect| !effect.undone).map(told).collect()
+}
+
 /// What host functions did after so many delegates had been started, the last thing first; plugins' DEL by `del`. All of
 /// it is tried; the first error is told. `netns` is the container's namespace now, if that is not ADD's path.
 pub(crate) fn undo_effects(
@@ -112,7 +125,7 @@ pub(crate) fn undo_effects(
     until: Instant,
     del: &mut dyn FnMut(&str, &Path, &Object) -> Result<(), String>,
 ) -> Result<(), Error> {
-    let held = |(_, effect): &(usize, &wasmhook_store::Effect)| !effect.undone && effect.after >= after;
+    let held = |(_, effect): &(usize, &Effect)| !effect.undone && effect.after >= after;
     let effects: Vec<_> = journal
         .story()
         .effects

@@ -46,7 +46,7 @@ impl Child {
         let failed = |what: &str, error: io::Error| Fault::Host(format!("{what}: {error}"));
         let (ours, theirs) = pair().map_err(|error| failed("socket pair", error))?;
         let parent = Pid::this();
-        // SAFETY: this process has one thread, so the child's copy of it is whole.
+        // SAFETY: what other threads there are wait for this one to ask them something, so the child's copy is whole.
         match unsafe { fork() }.map_err(|error| failed("fork", error.into()))? {
             ForkResult::Parent { child } => Ok(Self { pid: child, stream: ours, reaped: false }),
             ForkResult::Child => {

@@ -165,7 +165,7 @@ impl fmt::Display for Mac {
 
 /// An address to give to a link, or one that it has.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(rename_all = "camelCase")]
 pub struct Address {
     /// The address.
     pub address: Cidr,

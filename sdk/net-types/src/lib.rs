@@ -4,8 +4,8 @@
 //! [`Network`] is whatever carries them out: the kernel, or the [`Model`] of one in memory, with which a hook can be tried
 //! without root. Nothing here touches a file or a socket.
 //!
-//! All of it is JSON in camelCase. What a hook writes (specs, changes) must not hold a key that is unknown; what it is told
-//! may hold more in a later version.
+//! All of it is JSON in camelCase. Keys that are unknown are passed over, as a later version may tell more; the host refuses them
+//! in what a hook asks for.
 
 mod address;
 mod error;

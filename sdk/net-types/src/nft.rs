@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 /// Everything that a table of nftables shall hold. It takes the place of what the table held before, in one transaction.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(rename_all = "camelCase")]
 pub struct Ruleset {
     /// Whose packets.
     pub family: Family,
@@ -29,7 +29,7 @@ pub enum Family {
 
 /// A chain that the kernel itself jumps to.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(rename_all = "camelCase")]
 pub struct Chain {
     /// Its name in the table.
     pub name: String,
@@ -81,7 +81,7 @@ pub enum Policy {
 
 /// What is done with which packets. All tests must hold; without one it is every packet.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(rename_all = "camelCase")]
 pub struct Rule {
     /// The link they came in by.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 /// A route to be made, or one that is there.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(rename_all = "camelCase")]
 pub struct Route {
     /// Where to.
     pub dst: Cidr,
@@ -102,7 +102,7 @@ impl RouteKind {
 
 /// Which routes. Absent is any; without a table, those of `main`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(rename_all = "camelCase")]
 pub struct RouteFilter {
     /// To exactly there.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -117,7 +117,7 @@ pub struct RouteFilter {
 
 /// Where on a link an address is.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(rename_all = "camelCase")]
 pub struct Neighbour {
     /// Its address.
     pub address: IpAddr,

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 /// header unless they are wanted.
 #[allow(clippy::struct_excessive_bools, reason = "flags, as the kernel has them")]
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(rename_all = "camelCase")]
 pub struct TapSpec {
     /// 1 to 15 bytes, without `/`, `:` and white space.
     pub name: String,

@@ -3,6 +3,7 @@
 use crate::site::{BRIDGE, Site, bridge, entry};
 use serde_json::{Value, json};
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::time::{Duration, Instant};
 use wasmhook_tests::{Call, calling_before};
 
@@ -34,6 +35,13 @@ fn gc_takes_back_what_belongs_to_nobody_and_frees_its_address() {
         let _ = site.node.container(pod);
         site.add(pod, &config);
     }
+    let listed = site.lab.ctl(&["attachments", "--container", "stays", "-o", "json"]);
+    let listed: Value = serde_json::from_str(&listed.stdout).unwrap();
+    let effects: Vec<_> = listed["attachments"][0]["effects"].as_array().unwrap().iter().collect();
+    assert_eq!(effects.len(), 3, "{listed}");
+    assert_eq!(effects[1], "lease /var/lib/cni/networks/net/10.20.0.3");
+    let table = site.lab.ctl(&["attachments"]).stdout;
+    assert!(table.contains("link, lease, rules"), "{table}");
     site.node.ip("netns del gone");
     let mut gc = config.clone();
     gc["cniVersion"] = "1.1.0".into();
@@ -141,6 +149,48 @@ fn a_plugin_that_a_hook_has_run_gets_its_del() {
     site.call("DEL", "a", &config).silent();
     assert_eq!((site.node.leases("net").len(), site.lab.journals()), (0, 0));
     assert!(!site.inside("a", "ip -o link").contains("eth0"));
+}
+
+#[test]
+fn the_time_of_a_plugin_that_a_hook_runs_is_not_the_hooks() {
+    let site = Site::new();
+    let _ = site.node.container("a");
+    let plugins = site.lab.path().join("plugins");
+    fs::create_dir(&plugins).unwrap();
+    fs::write(
+        plugins.join("slow"),
+        "#!/bin/sh\ncat >/dev/null\nsleep 1\necho '{\"cniVersion\":\"1.0.0\",\"ips\":[]}'\n",
+    )
+    .unwrap();
+    fs::set_permissions(plugins.join("slow"), fs::Permissions::from_mode(0o755)).unwrap();
+    let inner = json!({ "cniVersion": "1.0.0", "name": "net", "type": "slow" });
+    let message = json!({ "operation": "plugin.invoke", "input": { "plugin-type": "slow", "verb": "", "config": inner.to_string() } });
+    site.lab.install("c", &calling_before(&message.to_string()));
+    for isolation in ["module", "call", "none"] {
+        site.lab.configure(isolation, &wasmhook_tests::dist("wasmhookctl"));
+        let mut config = entry(
+            "1.0.0",
+            "c",
+            &["plugin:slow"],
+            &json!({ "prevResult": { "cniVersion": "1.0.0", "ips": [] } }),
+        );
+        config["hooks"][0]["limits"] = json!({ "wall": "400ms" });
+        let call = |verb: &str| {
+            let path = plugins.to_str().unwrap().to_owned();
+            let call = Call {
+                container_id: "a".into(),
+                netns: "/run/netns/a".into(),
+                path,
+                ..Call::new(verb, &config)
+            };
+            site.lab.call(&call)
+        };
+        let answer = call("ADD");
+        let _ = answer.result();
+        assert!(answer.stderr.contains("\"ok\""), "{isolation}: {answer:?}");
+        call("DEL").silent();
+    }
+    assert_eq!(site.lab.journals(), 0);
 }
 
 #[test]
