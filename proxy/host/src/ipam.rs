@@ -238,3 +238,76 @@ fn newest(text: &str) -> Result<CniResult, Failure> {
     let result = convert(&result, version, SpecVersion::V1_1_0).map_err(|error| invalid(&error))?;
     serde_json::from_str(&result.to_string()).map_err(|error| invalid(&error))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tests::visit;
+    use crate::{Grant, Reach};
+    use std::sync::{Arc, Mutex};
+    use wasmhook_net_types::Model;
+
+    const CONFIG: &str =
+        r#"{"name":"n","cniVersion":"1.0.0","ipam":{"subnet":"10.1.2.0/24","routes":[{"dst":"0.0.0.0/0"}]}}"#;
+
+    fn asking(config: &str) -> Visit {
+        let mut visit = visit();
+        visit.grants = ["ipam", "link"].iter().map(|it| Grant::parse(it).unwrap()).collect();
+        config.clone_into(&mut visit.config);
+        visit
+    }
+
+    fn ask(visit: &mut Visit, function: &str, config: &str) -> Result<Value, Failure> {
+        INTERFACE.call(function, visit, json!({ "pool": "native", "config": config }))
+    }
+
+    #[test]
+    fn whoever_only_watches_has_addresses_that_are_nobodys() {
+        let mut visit = asking(CONFIG);
+        // As in monitor mode: nothing has been looked at yet.
+        let real = Arc::new(Mutex::new(Reach::model(Model::new())));
+        visit.reach = Arc::new(Mutex::new(Reach::copy_of(real.clone())));
+        let result = ask(&mut visit, "allocate", "").unwrap();
+        assert_eq!(
+            result,
+            r#"{"cniVersion":"1.0.0","ips":[{"address":"10.1.2.2/24","gateway":"10.1.2.1"}],"routes":[{"dst":"0.0.0.0/0"}]}"#
+        );
+        ask(&mut visit, "check", "").unwrap();
+        ask(&mut visit, "release", "").unwrap();
+        assert_eq!(ask(&mut visit, "check", "").unwrap_err().code, "not-found");
+        assert!(real.lock().unwrap().in_memory().unwrap().leases().is_empty());
+    }
+
+    #[test]
+    fn a_hook_does_not_choose_the_network_nor_where_something_is_written() {
+        let mut visit = asking(CONFIG);
+        let mut code = |config: &str| ask(&mut visit, "allocate", config).unwrap_err().message;
+        assert_eq!(code(&CONFIG.replace("\"n\"", "\"m\"")), "`config`: `name` is not this call's");
+        let elsewhere = CONFIG.replace("\"subnet\"", "\"dataDir\":\"/etc/cron.d\",\"subnet\"");
+        assert_eq!(code(&elsewhere), "`ipam.dataDir` /etc/cron.d is not what the conflist says");
+        let secret = CONFIG.replace("\"subnet\"", "\"resolvConf\":\"/etc/shadow\",\"subnet\"");
+        assert_eq!(code(&secret), "`ipam.resolvConf` /etc/shadow is not what the conflist says");
+        let mut own = asking(&elsewhere);
+        ask(&mut own, "allocate", &elsewhere).unwrap();
+    }
+
+    #[test]
+    fn a_result_is_applied_to_whichever_link_it_is_about() {
+        let mut visit = asking(CONFIG);
+        let spec = wasmhook_net_types::LinkSpec::veth("v0", "eth0").up();
+        visit.network(|network| network.create_link(wasmhook_net_types::Place::Host, &spec, "")).unwrap();
+        let result = r#"{"cniVersion":"0.2.0","ip4":{"ip":"10.1.2.2/24","gateway":"10.1.2.1","routes":[{"dst":"0.0.0.0/0"}]}}"#;
+        let input = json!({ "ns": "container", "link": "eth0", "res": result, "options": "" });
+        INTERFACE.call("apply", &mut visit, input).unwrap();
+        let network = visit.reach().in_memory().unwrap().clone();
+        let difference = network.difference(&Model::new());
+        assert!(
+            difference.contains(&"container: + address 10.1.2.2/24 on eth0".to_owned()),
+            "{difference:?}"
+        );
+        assert!(difference.contains(&"container: + route to 0.0.0.0/0 via 10.1.2.1 by eth0".to_owned()));
+        visit.grants = [Grant::parse("ipam").unwrap()].into();
+        let input = json!({ "ns": "container", "link": "eth0", "res": result, "options": "" });
+        assert_eq!(INTERFACE.call("apply", &mut visit, input).unwrap_err().code, "denied");
+    }
+}

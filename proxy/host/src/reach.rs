@@ -75,6 +75,9 @@ impl Reach {
 
     /// The networks in memory, if that is what they are.
     pub fn in_memory(&mut self) -> Option<&mut Model> {
+        if matches!(self.behind, Behind::CopyOf(_)) {
+            self.network();
+        }
         if let Behind::Model(model) = &mut self.behind { Some(model) } else { None }
     }
 
@@ -84,7 +87,7 @@ impl Reach {
     }
 }
 
-/// Of all that this attachment and entry makes; a number follows. It has at most 15 bytes less than a kernel takes.
+/// How all that this attachment and entry makes is called besides; a number follows. Alternative names may have 127 bytes.
 fn mark_of(attachment: &Key) -> String {
     format!("wasmhook-{:.16}-", attachment.file_name())
 }

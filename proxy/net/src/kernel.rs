@@ -59,6 +59,15 @@ impl Kernel {
         Ok(self.namespace(place)?.as_raw_fd())
     }
 
+    /// Of a veth's two names, the kernel does not say which one is taken.
+    fn whose_name(&mut self, place: Place, spec: &LinkSpec, error: NetError) -> NetError {
+        let LinkKind::Veth { peer } = &spec.kind else { return error };
+        if !matches!(error, NetError::Exists(_)) || self.link(place, &spec.name).is_ok() {
+            return error;
+        }
+        NetError::Exists(format!("{}: link {:?}: it is there already", peer.place, peer.name))
+    }
+
     /// Does something in a namespace.
     fn at<T: Send + 'static>(
         &mut self,
@@ -154,7 +163,8 @@ impl Network for Kernel {
                 stack.mark(&own.name, &own_mark).inspect_err(|_| stack.unmake(&own.name))?;
             }
             finish(stack, &own.name, &rest, own.port.as_ref())
-        })?;
+        });
+        let link = link.map_err(|error| self.whose_name(place, spec, error))?;
         let LinkKind::Veth { peer } = &spec.kind else { return Ok(link) };
         // In one place no two links have the same name.
         let mark =

@@ -2,9 +2,12 @@
 
 use crate::message::{Message, Reply, attribute, read_text, read_u32, replies};
 use nix::errno::Errno;
+use nix::sys::socket::sockopt::ReceiveTimeout;
 use nix::sys::socket::{
-    AddressFamily, MsgFlags, NetlinkAddr, SockFlag, SockProtocol, SockType, bind, recv, send, socket,
+    AddressFamily, MsgFlags, NetlinkAddr, SockFlag, SockProtocol, SockType, bind, recv, send, setsockopt,
+    socket,
 };
+use nix::sys::time::{TimeVal, TimeValLike};
 use std::os::fd::{AsRawFd, OwnedFd};
 
 /// The kernel refused, or could not be asked.
@@ -42,6 +45,8 @@ impl Socket {
     pub(crate) fn open(protocol: SockProtocol) -> Result<Self, Errno> {
         let socket = socket(AddressFamily::Netlink, SockType::Raw, SockFlag::SOCK_CLOEXEC, protocol)?;
         bind(socket.as_raw_fd(), &NetlinkAddr::new(0, 0))?;
+        // The answer is there when the question has been sent; nobody shall wait for one that never comes.
+        setsockopt(&socket, ReceiveTimeout, &TimeVal::seconds(10))?;
         for option in [libc::NETLINK_EXT_ACK, libc::NETLINK_CAP_ACK, GET_STRICT_CHK] {
             switch_on(&socket, option)?;
         }

@@ -137,7 +137,8 @@ fn what_cannot_be_finished_leaves_nothing() {
     assert!(matches!(refused, Err(NetError::Unsupported(_))), "{refused:?}");
     // The container has one of that name.
     kernel.create_link(HOST, &veth("veth2", "eth0"), "").unwrap();
-    assert!(matches!(kernel.create_link(HOST, &veth("veth3", "eth0"), "m2"), Err(NetError::Exists(_))));
+    let taken = kernel.create_link(HOST, &veth("veth3", "eth0"), "m2").unwrap_err();
+    assert_eq!(taken, NetError::Exists("container: link \"eth0\": it is there already".into()));
     kernel.delete_link(HOST, "veth2").unwrap();
     for refused in [
         TapSpec { mac: Some("01:00:00:00:00:01".parse().unwrap()), ..tap("tap0") },
