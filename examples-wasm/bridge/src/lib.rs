@@ -14,7 +14,7 @@
 //! Teaches: veth pairs, what is kept for others, gateways, masquerading.
 
 use std::net::IpAddr;
-use wasmhook_sdk::cni::{self, Interface, Route};
+use wasmhook_sdk::cni::{self, Route};
 use wasmhook_sdk::net::{BridgeSpec, Cidr, Link, LinkChange, LinkKind, LinkSpec, Mac, Place, Port, Vlans};
 use wasmhook_sdk::prelude::*;
 
@@ -113,20 +113,14 @@ fn add(
         Some(pool) => provider::allocate(pool, config, 2)?,
         None => CniResult::default(),
     };
-    let interface = |link: &Link, sandbox: Option<String>| Interface {
-        name: link.name.clone(),
-        mac: Some(link.mac.clone()),
-        mtu: Some(link.mtu),
-        sandbox,
-        ..Interface::default()
-    };
+    let gateways = gateways(settings, &mut result)?;
+    let ends = [
+        provider::interface(&bridge, None),
+        provider::interface(&outside, None),
+        provider::interface(&inside, Some(&request.netns)),
+    ];
+    result.interfaces = Some(ends.into());
     if pool.is_some() {
-        let gateways = gateways(settings, &mut result)?;
-        result.interfaces = Some(vec![
-            interface(&bridge, None),
-            interface(&outside, None),
-            interface(&inside, Some(request.netns.clone())),
-        ]);
         provider::configure(request, &result)?;
         if settings.is_gateway || settings.is_default_gateway {
             be_gateway(settings, &bridge, &gateways)?;
@@ -134,12 +128,6 @@ fn add(
         if settings.ip_masq {
             masquerade(request, &result)?;
         }
-    } else {
-        result.interfaces = Some(vec![
-            interface(&bridge, None),
-            interface(&outside, None),
-            interface(&inside, Some(request.netns.clone())),
-        ]);
     }
     result.dns = settings.dns.clone().or(result.dns);
     Ok(result)

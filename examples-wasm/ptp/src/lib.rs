@@ -13,7 +13,7 @@
 //! Teaches: addresses and routes on both ends.
 
 use std::net::IpAddr;
-use wasmhook_sdk::cni::{self, Interface};
+use wasmhook_sdk::cni;
 use wasmhook_sdk::net::{Address, Cidr, Link, LinkSpec, Place, Route};
 use wasmhook_sdk::prelude::*;
 
@@ -85,15 +85,8 @@ fn add(
             &nft::masquerade_all(&sources, &comment.chars().take(100).collect::<String>()),
         )?;
     }
-    let interface = |link: &Link, sandbox: Option<String>| Interface {
-        name: link.name.clone(),
-        mac: Some(link.mac.clone()),
-        mtu: Some(link.mtu),
-        sandbox,
-        ..Interface::default()
-    };
     result.interfaces =
-        Some(vec![interface(&outside, None), interface(&inside, Some(request.netns.clone()))]);
+        Some(vec![provider::interface(&outside, None), provider::interface(&inside, Some(&request.netns))]);
     result.dns = settings.dns.clone().or(result.dns);
     Ok(result)
 }

@@ -90,13 +90,8 @@ fn make(
         Some(pool) => provider::allocate(pool, config, 0)?,
         None => CniResult::default(),
     };
-    result.interfaces = Some(vec![cni::Interface {
-        name: tap.name,
-        mac: Some(tap.mac),
-        mtu: Some(tap.mtu),
-        sandbox: Some(request.netns.clone()),
-        ..Default::default()
-    }]);
+    result.interfaces = Some(vec![provider::interface(&tap, Some(&request.netns))]);
+
     if pool.is_some() {
         provider::configure(request, &result)?;
     }

@@ -129,26 +129,11 @@ fn update(visit: &mut Visit, input: Value) -> Result<Value, Failure> {
         place,
         name: change.name.clone().unwrap_or_else(|| link.name.clone()),
         index: link.index,
-        was: what_it_was(&link, &change),
+        was: change.back(&link),
     };
     // It goes as a whole.
     let undo = (!own && !change.keep).then_some(&undo);
     Ok(info(visit.effect(undo, |network| network.update_link(place, &name, &change))?))
-}
-
-/// The change that takes a change back.
-fn what_it_was(link: &Link, change: &LinkChange) -> LinkChange {
-    LinkChange {
-        name: change.name.as_ref().map(|_| link.name.clone()),
-        mtu: change.mtu.map(|_| link.mtu),
-        mac: change.mac.and_then(|_| link.mac.parse().ok()),
-        tx_queue_length: change.tx_queue_length.map(|_| link.tx_queue_length),
-        master: change.master.as_ref().map(|_| link.master.clone().unwrap_or_default()),
-        port: change.port.as_ref().and(link.port.clone()),
-        promiscuous: change.promiscuous.map(|_| link.promiscuous),
-        up: change.up.map(|_| link.up),
-        keep: true,
-    }
 }
 
 /// Taking away is not recorded: it cannot be taken back.
@@ -536,7 +521,7 @@ mod tests {
             place: Place::Host,
             name: "x0".into(),
             index: before.index,
-            was: what_it_was(&before, &change),
+            was: change.back(&before),
         };
         let written = serde_json::to_string(&undo).unwrap();
         let read: Undo = serde_json::from_str(&written).unwrap();

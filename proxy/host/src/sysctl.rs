@@ -2,7 +2,7 @@ use crate::reach::place;
 use crate::{ANY, Failure, Interface, Scopes, Undo, Visit, only_at_add, parameters};
 use serde::Deserialize;
 use serde_json::Value;
-use wasmhook_net_types::Place;
+use wasmhook_net_types::{Place, judge_sysctl};
 
 pub(crate) const INTERFACE: Interface = Interface {
     name: "sysctl",
@@ -26,7 +26,7 @@ struct Read {
 fn read(visit: &mut Visit, input: Value) -> Result<Value, Failure> {
     let Read { ns, key } = parameters(input)?;
     let place = place(&ns)?;
-    judge(&key)?;
+    judge_sysctl(&key)?;
     Ok(visit.network(|network| network.sysctl(place, &key))?.into())
 }
 
@@ -41,7 +41,7 @@ struct Write {
 fn write(visit: &mut Visit, input: Value) -> Result<Value, Failure> {
     let Write { ns, key, value, keep } = parameters(input)?;
     let place = place(&ns)?;
-    judge(&key)?;
+    judge_sysctl(&key)?;
     only_at_add(visit)?;
     let was = visit.network(|network| network.sysctl(place, &key))?;
     // As it is already: nobody needs to be allowed that.
@@ -55,14 +55,4 @@ fn write(visit: &mut Visit, input: Value) -> Result<Value, Failure> {
     let undo = (!keep).then_some(&undo);
     visit.effect(undo, |network| network.set_sysctl(place, &key, &value))?;
     Ok(Value::Null)
-}
-
-/// Only what belongs to a network, and by its plain name.
-fn judge(key: &str) -> Result<(), Failure> {
-    let plain = |part: &str| !matches!(part, "" | "." | "..") && !part.contains('\0');
-    if key.starts_with("net/") && key.split('/').all(plain) {
-        return Ok(());
-    }
-    let why = format!("{key:?} is no setting of a network: write it like \"net/ipv4/conf/eth0/arp_notify\"");
-    Err(Failure::new("invalid", why))
 }

@@ -18,17 +18,8 @@ impl Stack {
         let what = format!("link {name:?}");
         let changed = self.apply(&before, change, &what);
         if let Err(error) = changed {
-            let back = LinkChange {
-                name: change.name.as_ref().map(|_| before.name.clone()),
-                mtu: change.mtu.map(|_| before.mtu),
-                mac: change.mac.and_then(|_| before.mac.parse().ok()),
-                tx_queue_length: change.tx_queue_length.map(|_| before.tx_queue_length),
-                master: change.master.as_ref().map(|_| before.master.clone().unwrap_or_default()),
-                port: None,
-                promiscuous: change.promiscuous.map(|_| before.promiscuous),
-                up: change.up.map(|_| before.up),
-                keep: true,
-            };
+            // Whatever it was as a port, it becomes that with its bridge.
+            let back = LinkChange { port: None, ..change.back(&before) };
             if let Err(error) = self.apply(&before, &back, &what) {
                 tracing::error!("taking back: {error}");
             }

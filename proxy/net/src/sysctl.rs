@@ -3,7 +3,7 @@
 use std::fs::{File, OpenOptions};
 use std::io::{self, ErrorKind, Read, Write};
 use std::path::PathBuf;
-use wasmhook_net_types::NetError;
+use wasmhook_net_types::{NetError, judge_sysctl};
 
 /// More than any setting has.
 const LONGEST: u64 = 64 << 10;
@@ -20,13 +20,8 @@ pub(crate) fn write(key: &str, value: &str) -> Result<(), NetError> {
     file.and_then(|mut file| file.write_all(value.as_bytes())).map_err(|error| refused(key, &error))
 }
 
-/// Only what belongs to a network, and by its plain name.
 fn path(key: &str) -> Result<PathBuf, NetError> {
-    let plain = |part: &str| !matches!(part, "" | "." | "..") && !part.contains('\0');
-    if !key.starts_with("net/") || !key.split('/').all(plain) {
-        let how = "write it like \"net/ipv4/conf/eth0/arp_notify\"";
-        return Err(NetError::Invalid(format!("{key:?} is no setting of a network: {how}")));
-    }
+    judge_sysctl(key)?;
     Ok(PathBuf::from("/proc/sys").join(key))
 }
 

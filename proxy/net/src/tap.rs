@@ -24,7 +24,7 @@ struct Request {
 /// Makes one in the namespace that the thread is in. It has no name that is not its last, so that no half-made one can be
 /// left; and until the last step it goes with the file.
 pub(crate) fn create(spec: &TapSpec) -> Result<(), NetError> {
-    judge(spec)?;
+    spec.judge()?;
     let file = OpenOptions::new().read(true).write(true).open(DEVICE).map_err(|error| no_device(&error))?;
     let labelled = spec.selinux_context.as_deref().map(Label::set).transpose()?;
     let mut request = Request { name: [0; libc::IFNAMSIZ], flags: flags(spec), rest: [0; 22] };
@@ -54,24 +54,6 @@ pub(crate) fn create(spec: &TapSpec) -> Result<(), NetError> {
         set("TUNSETOFFLOAD", libc::TUNSETOFFLOAD as u32, offloads(&spec.offloads))?;
     }
     set("TUNSETPERSIST", libc::TUNSETPERSIST as u32, 1)
-}
-
-fn judge(spec: &TapSpec) -> Result<(), NetError> {
-    let has = |offload| spec.offloads.contains(&offload);
-    let why = if spec.mode == TapMode::Tun && spec.mac.is_some() {
-        "a tun has no hardware address: leave `mac` out, or make a tap"
-    } else if spec.mode == TapMode::Tun && spec.master.is_some() {
-        "a tun cannot be a port of a bridge: leave `master` out, or make a tap"
-    } else if !spec.offloads.is_empty() && !spec.vnet_header {
-        "`offloads` need `vnetHeader`, which tells of them"
-    } else if (has(Offload::Tso4) || has(Offload::Tso6)) && !has(Offload::Checksum) {
-        "`tso4` and `tso6` need `checksum`"
-    } else if has(Offload::TsoEcn) && !has(Offload::Tso4) && !has(Offload::Tso6) {
-        "`tso-ecn` needs `tso4` or `tso6`"
-    } else {
-        return Ok(());
-    };
-    Err(NetError::Invalid(format!("tap {:?}: {why}", spec.name)))
 }
 
 fn flags(spec: &TapSpec) -> libc::c_short {

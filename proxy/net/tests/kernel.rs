@@ -10,9 +10,9 @@ use std::sync::mpsc::channel;
 use std::time::{Duration, Instant};
 use wasmhook_net::Kernel;
 use wasmhook_net_types::{
-    Action, Address, BridgeSpec, Chain, ChainKind, ChildSpec, Cidr, Family, Hook, LinkChange, LinkKind,
-    LinkSpec, MacvlanMode, Neighbour, NetError, Network, Offload, PeerSpec, Place, Policy, Port, Route,
-    RouteFilter, Rule, Ruleset, TapMode, TapSpec, Test, VlanSpec, VxlanSpec,
+    Action, Address, Chain, ChainKind, ChildSpec, Cidr, Family, Hook, LinkChange, LinkKind, LinkSpec,
+    MacvlanMode, Neighbour, NetError, Network, Offload, PeerSpec, Place, Policy, Port, Route, RouteFilter,
+    Rule, Ruleset, TapMode, TapSpec, Test, VlanSpec, VxlanSpec,
 };
 
 const HOST: Place = Place::Host;
@@ -50,28 +50,16 @@ fn shell(command: &str) -> String {
 }
 
 fn spec(name: &str, kind: LinkKind) -> LinkSpec {
-    let name = name.into();
-    LinkSpec {
-        name,
-        kind,
-        mtu: None,
-        mac: None,
-        tx_queue_length: None,
-        master: None,
-        port: None,
-        up: false,
-        keep: false,
-    }
+    LinkSpec::new(name, kind)
 }
 
 fn bridge(name: &str) -> LinkSpec {
-    LinkSpec { up: true, ..spec(name, LinkKind::Bridge(BridgeSpec::default())) }
+    LinkSpec::bridge(name).up()
 }
 
 /// From the host into the container.
 fn veth(name: &str, peer: &str) -> LinkSpec {
-    let peer = PeerSpec { name: peer.into(), place: CONTAINER, mac: None, up: true };
-    LinkSpec { up: true, ..spec(name, LinkKind::Veth { peer }) }
+    LinkSpec::veth(name, peer).up()
 }
 
 /// To be used at once.
@@ -80,7 +68,7 @@ fn address(text: &str) -> Address {
 }
 
 fn tap(name: &str) -> TapSpec {
-    serde_json::from_value(serde_json::json!({ "name": name })).unwrap()
+    TapSpec::new(name)
 }
 
 #[test]

@@ -27,7 +27,7 @@ pub use link::{
 };
 #[cfg(feature = "model")]
 pub use model::{Lease, Model};
-pub use network::{Network, Plan};
+pub use network::{Network, Plan, judge_sysctl};
 pub use nft::{Action, Chain, ChainKind, Family, Hook, Policy, Rule, Ruleset, Test};
 pub use pool::{PoolConfig, PoolRoute};
 pub use ranges::Ranges;

@@ -335,6 +335,24 @@ pub struct LinkChange {
     pub keep: bool,
 }
 
+impl LinkChange {
+    /// The change that takes this one back, from a link that is like this.
+    #[must_use]
+    pub fn back(&self, link: &Link) -> Self {
+        Self {
+            name: self.name.as_ref().map(|_| link.name.clone()),
+            mtu: self.mtu.map(|_| link.mtu),
+            mac: self.mac.and_then(|_| link.mac.parse().ok()),
+            tx_queue_length: self.tx_queue_length.map(|_| link.tx_queue_length),
+            master: self.master.as_ref().map(|_| link.master.clone().unwrap_or_default()),
+            port: self.port.as_ref().and(link.port.clone()),
+            promiscuous: self.promiscuous.map(|_| link.promiscuous),
+            up: self.up.map(|_| link.up),
+            keep: true,
+        }
+    }
+}
+
 /// A link that is there.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]

@@ -18,6 +18,16 @@ pub struct Plan {
     pub routes: Vec<Route>,
 }
 
+/// Only what belongs to a network, and by its plain name: `net/ipv4/conf/eth0/arp_notify`.
+pub fn judge_sysctl(key: &str) -> Result<(), NetError> {
+    let plain = |part: &str| !matches!(part, "" | "." | "..") && !part.contains('\0');
+    if key.starts_with("net/") && key.split('/').all(plain) {
+        return Ok(());
+    }
+    let how = "write it like \"net/ipv4/conf/eth0/arp_notify\"";
+    Err(NetError::Invalid(format!("{key:?} is no setting of a network: {how}")))
+}
+
 /// Whatever carries native work out: the kernel, or a model of one.
 ///
 /// A link is named by its name or by one of its alternative names. What is to be made and is there already is

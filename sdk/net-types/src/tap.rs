@@ -1,4 +1,4 @@
-use crate::Mac;
+use crate::{Mac, NetError};
 use serde::{Deserialize, Serialize};
 
 /// A tap or tun to be made: a link whose other end is a file that a program opens.
@@ -72,6 +72,25 @@ impl TapSpec {
             up: false,
             keep: false,
         }
+    }
+
+    /// Can all of it be meant at once?
+    pub fn judge(&self) -> Result<(), NetError> {
+        let has = |offload| self.offloads.contains(&offload);
+        let why = if self.mode == TapMode::Tun && self.mac.is_some() {
+            "a tun has no hardware address: leave `mac` out, or make a tap"
+        } else if self.mode == TapMode::Tun && self.master.is_some() {
+            "a tun cannot be a port of a bridge: leave `master` out, or make a tap"
+        } else if !self.offloads.is_empty() && !self.vnet_header {
+            "`offloads` need `vnetHeader`, which tells of them"
+        } else if (has(Offload::Tso4) || has(Offload::Tso6)) && !has(Offload::Checksum) {
+            "`tso4` and `tso6` need `checksum`"
+        } else if has(Offload::TsoEcn) && !has(Offload::Tso4) && !has(Offload::Tso6) {
+            "`tso-ecn` needs `tso4` or `tso6`"
+        } else {
+            return Ok(());
+        };
+        Err(NetError::Invalid(format!("tap {:?}: {why}", self.name)))
     }
 }
 

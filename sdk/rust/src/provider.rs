@@ -1,7 +1,7 @@
 //! For hooks that are plugins themselves: they stand in an entry without a delegate, whose own keys are their configuration, and
 //! answer ADD with what they made.
 
-use crate::cni::{CniResult, Error, Ip, Object, Route, SpecVersion, convert};
+use crate::cni::{CniResult, Error, Interface, Ip, Object, Route, SpecVersion, convert};
 use crate::ipam::{self, Options, Pool};
 use crate::net::{Cidr, Link, Mac, Place, RouteFilter};
 use crate::{Failure, HostError, Pre, Request, Result, link};
@@ -79,6 +79,18 @@ pub fn comment(request: &Request) -> String {
     words.chars().filter(char::is_ascii).take(100).collect()
 }
 
+/// A link as a result tells of it, and where it is if that is a container.
+#[must_use]
+pub fn interface(link: &Link, sandbox: Option<&str>) -> Interface {
+    Interface {
+        name: link.name.clone(),
+        mac: Some(link.mac.clone()),
+        mtu: Some(link.mtu),
+        sandbox: sandbox.map(str::to_owned),
+        ..Interface::default()
+    }
+}
+
 /// Addresses for the interface that stands at this place in the result.
 pub fn allocate(pool: &Pool, config: &Object, interface: u32) -> std::result::Result<CniResult, Error> {
     let mut result = ipam::allocate(pool, config)?;
@@ -126,7 +138,7 @@ pub fn give_back(request: &Request, config: &Object) -> Result<()> {
 pub fn check(request: &Request, config: &Object, kind: &str) -> std::result::Result<Link, Error> {
     let wrong = |why: String| Error::new(999, why);
     let result = newest(request).map_err(|failure| wrong(failure.to_string()))?;
-    let is_ours = |it: &&crate::cni::Interface| it.name == request.ifname && it.sandbox.is_some();
+    let is_ours = |it: &&Interface| it.name == request.ifname && it.sandbox.is_some();
     let interface = result.interfaces.iter().flatten().find(is_ours);
     let interface = interface
         .ok_or_else(|| wrong(format!("prevResult has no interface {} in a sandbox", request.ifname)))?;

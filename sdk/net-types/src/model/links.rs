@@ -2,9 +2,7 @@
 
 use super::Model;
 use super::stack::{Stack, Station};
-use crate::{
-    Link, LinkChange, LinkKind, LinkSpec, Mac, NetError, Offload, Place, TapMode, TapSpec, Tun, judge_name,
-};
+use crate::{Link, LinkChange, LinkKind, LinkSpec, Mac, NetError, Place, TapMode, TapSpec, Tun, judge_name};
 
 fn kernel(doing: &str, errno: i32, words: &str) -> NetError {
     NetError::Kernel { doing: doing.to_owned(), words: words.to_owned(), errno }
@@ -286,20 +284,8 @@ fn usable(mac: Mac, what: &str) -> Result<String, NetError> {
 }
 
 fn judge_tap(spec: &TapSpec) -> Result<(), NetError> {
-    let has = |offload| spec.offloads.contains(&offload);
     if spec.selinux_context.is_some() {
         return Err(NetError::Unsupported("selinuxContext: SELinux does not run in a model".into()));
     }
-    let why = if spec.mode == TapMode::Tun && spec.mac.is_some() {
-        "a tun has no hardware address"
-    } else if spec.mode == TapMode::Tun && spec.master.is_some() {
-        "a tun cannot be a port of a bridge"
-    } else if !spec.offloads.is_empty() && !spec.vnet_header {
-        "`offloads` need `vnetHeader`"
-    } else if (has(Offload::Tso4) || has(Offload::Tso6)) && !has(Offload::Checksum) {
-        "`tso4` and `tso6` need `checksum`"
-    } else {
-        return Ok(());
-    };
-    Err(NetError::Invalid(format!("tap {:?}: {why}", spec.name)))
+    spec.judge()
 }

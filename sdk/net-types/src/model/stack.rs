@@ -1,4 +1,6 @@
-use crate::{Address, Link, Mac, Neighbour, NetError, Network, Place, Route, RouteFilter, Ruleset};
+use crate::{
+    Address, Link, Mac, Neighbour, NetError, Network, Place, Route, RouteFilter, Ruleset, judge_sysctl,
+};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -233,10 +235,7 @@ impl Stack {
     }
 
     pub(super) fn sysctl(&self, key: &str) -> Result<String, NetError> {
-        let plain = |part: &str| !matches!(part, "" | "." | "..");
-        if !key.starts_with("net/") || !key.split('/').all(plain) {
-            return Err(NetError::Invalid(format!("{key:?} is no setting of a network")));
-        }
+        judge_sysctl(key)?;
         let none = || NetError::NotFound(format!("sysctl {key}: there is none"));
         self.sysctls.get(key).cloned().ok_or_else(none)
     }
