@@ -167,6 +167,7 @@ fn block<'a>(page: &'a str, language: &str) -> &'a str {
 #[test]
 fn what_the_documentation_shows_is_valid() {
     let lab = Lab::new("module");
+    lab.install_example("bridge");
     let _ = lab.ctl(&["compile", "--all"]);
     let readme = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../README.md")).unwrap();
     let path = lab.path().join("readme.conflist");
