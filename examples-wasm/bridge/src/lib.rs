@@ -192,8 +192,8 @@ fn wire(request: &Request, settings: &Settings, mac: Option<Mac>) -> Result<(Lin
         peer.mac = mac;
     }
     let mut outside = match link::create(Place::Host, &spec) {
-        // Of all that it needs, only the bridge can be missing.
-        Err(error) if error.is_not_found() && link::find(Place::Host, &settings.bridge)?.is_none() => {
+        // Of all that it needs, only the bridge can be missing; another container may be making it.
+        Err(error) if error.is_not_found() => {
             make_bridge(settings)?;
             link::create(Place::Host, &spec)?
         }

@@ -260,7 +260,7 @@ mod tests {
                 "state": "orphaned", "busy": false, "finished": false, "namespace_gone": true, "earlier_boot": false,
                 "since": "2023-11-14T22:13:20.123Z", "since_ms": 1_700_000_000_123_u64, "netns": "/nowhere",
                 "namespace": null,
-                "args": "", "cni_path": "", "hooks": ["mtu"], "delegates": [], "journal": "/j",
+                "args": "", "cni_path": "", "hooks": ["mtu"], "delegates": [], "effects": [], "journal": "/j",
             })
         );
         assert!(Attachment::of(Path::new("/j"), &Story::default(), false).is_none());
