@@ -64,24 +64,28 @@ struct Bridge;
 
 impl Hook for Bridge {
     fn pre(request: &Request) -> Result<Pre> {
-        match request.verb.as_str() {
-            "ADD" => {
-                let settings = settings(request)?;
-                let config = request.config()?;
-                let mac = provider::requested_mac(request, &config)?;
-                let pool = provider::pool(request, &config)?;
-                match add(request, &config, &settings, mac, pool.as_ref()) {
-                    Ok(result) => provider::answer(request, result),
-                    Err(error) => Ok(Pre::Deny(error)),
-                }
+        Ok(answer(request).unwrap_or_else(|mistake| provider::mistake(&mistake)))
+    }
+}
+
+fn answer(request: &Request) -> Result<Pre> {
+    match request.verb.as_str() {
+        "ADD" => {
+            let settings = settings(request)?;
+            let config = request.config()?;
+            let mac = provider::requested_mac(request, &config)?;
+            let pool = provider::pool(request, &config)?;
+            match add(request, &config, &settings, mac, pool.as_ref()) {
+                Ok(result) => provider::answer(request, result),
+                Err(error) => Ok(Pre::Deny(error)),
             }
-            "CHECK" => Ok(match check(request)? {
-                Ok(()) => Pre::Answer(CniResult::default()),
-                Err(error) => Pre::Deny(error),
-            }),
-            "DEL" => provider::give_back(request, &request.config()?).map(|()| Pre::Proceed),
-            _ => Ok(Pre::Proceed),
         }
+        "CHECK" => Ok(match check(request)? {
+            Ok(()) => Pre::Answer(CniResult::default()),
+            Err(error) => Pre::Deny(error),
+        }),
+        "DEL" => provider::give_back(request, &request.config()?).map(|()| Pre::Proceed),
+        _ => Ok(Pre::Proceed),
     }
 }
 
@@ -140,8 +144,16 @@ fn make_bridge(settings: &Settings) -> Result<(), CniError> {
     let mtu = Some(settings.mtu).filter(|it| *it > 0);
     match link::create(Place::Host, &LinkSpec::new(&settings.bridge, kind).mtu(mtu).up().keep()) {
         Err(error) if error.is_exists() => Ok(()),
-        created => Ok(created.map(drop)?),
+        created => settle(&created?),
     }
+}
+
+/// It keeps its hardware address, which would change with its ports, and with it what pods know of their gateway; and no pod tells
+/// the node where its way out is (CVE-2020-10749).
+fn settle(bridge: &Link) -> Result<(), CniError> {
+    let change = LinkChange { mac: bridge.mac.parse().ok(), keep: true, ..LinkChange::default() };
+    link::update(Place::Host, &bridge.name, &change)?;
+    Ok(provider::refuse_advertisements(&bridge.name)?)
 }
 
 fn as_wanted(settings: &Settings, bridge: Link) -> Result<Link, CniError> {
@@ -336,7 +348,7 @@ mod tests {
         }
     }
 
-    fn answer(request: &Request) -> CniResult {
+    fn result(request: &Request) -> CniResult {
         match Bridge::pre(request).unwrap() {
             Pre::Answer(result) => result,
             other => panic!("{other:?}"),
@@ -349,7 +361,7 @@ mod tests {
     fn a_container_is_wired_addressed_and_led_out() {
         testing::with(|it| *it = Model::new());
         let before = testing::with(|it| it.clone());
-        let result = answer(&request("ADD", KEYS));
+        let result = result(&request("ADD", KEYS));
         let veth = provider::outer_name(&request("ADD", ""));
         let names: Vec<_> = result.interfaces.iter().flatten().map(|it| it.name.clone()).collect();
         assert_eq!(names, ["cni0", &veth, "eth0"]);
@@ -398,7 +410,7 @@ mod tests {
         link::add_address(Place::Host, "cni0", &other.into()).unwrap();
         let forced =
             Request { ifname: "eth1".into(), ..request("ADD", &format!("{KEYS},\"forceAddress\":true")) };
-        answer(&forced);
+        result(&forced);
         let has = link::addresses(Place::Host, "cni0").unwrap();
         assert!(has.iter().all(|it| it.address != other));
     }
@@ -406,7 +418,7 @@ mod tests {
     #[test]
     fn without_addresses_it_is_a_cable_and_no_more() {
         testing::with(|it| *it = Model::new());
-        let result = answer(&request("ADD", r#","bridge":"br7""#));
+        let result = result(&request("ADD", r#","bridge":"br7""#));
         assert!(result.ips.is_none());
         assert_eq!(link::routes(Place::Container, &RouteFilter::default()).unwrap(), []);
         assert!(link::get(Place::Container, "eth0").unwrap().up);
@@ -414,12 +426,11 @@ mod tests {
 
     #[test]
     fn what_cannot_be_meant_is_told() {
-        let failure = |keys: &str| Bridge::pre(&request("ADD", keys)).err().map(|it| it.to_string()).unwrap();
-        assert_eq!(
-            failure(r#","hairpinMode":true,"promiscMode":true"#),
-            "`hairpinMode` and `promiscMode` at once: choose one"
-        );
-        assert_eq!(failure(r#","vlan":5000"#), "`vlan` is 5000: write 0 to 4094");
+        let failure = |keys: &str| match Bridge::pre(&request("ADD", keys)).unwrap() {
+            Pre::Deny(error) => (error.code, error.msg),
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(failure(r#","vlan":5000"#), (7, "`vlan` is 5000: write 0 to 4094".to_owned()));
         testing::with(|it| *it = Model::new());
         let Pre::Deny(error) = Bridge::pre(&request("ADD", r#","uplink":"eth9""#)).unwrap() else { panic!() };
         assert_eq!(error.msg, "`uplink`: the node has no link eth9");

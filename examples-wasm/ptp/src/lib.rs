@@ -37,25 +37,29 @@ struct Ptp;
 
 impl Hook for Ptp {
     fn pre(request: &Request) -> Result<Pre> {
-        let config = request.config()?;
-        match request.verb.as_str() {
-            "ADD" => {
-                let settings: Settings = request.config_as()?;
-                let Some(pool) = provider::pool(request, &config)? else {
-                    return Err(Failure::new("`ipam` is missing: a cable without addresses leads nowhere"));
-                };
-                match add(request, &config, &settings, &pool) {
-                    Ok(result) => provider::answer(request, result),
-                    Err(error) => Ok(Pre::Deny(error)),
-                }
+        Ok(answer(request).unwrap_or_else(|mistake| provider::mistake(&mistake)))
+    }
+}
+
+fn answer(request: &Request) -> Result<Pre> {
+    let config = request.config()?;
+    match request.verb.as_str() {
+        "ADD" => {
+            let settings: Settings = request.config_as()?;
+            let Some(pool) = provider::pool(request, &config)? else {
+                return Err(Failure::new("`ipam` is missing: a cable without addresses leads nowhere"));
+            };
+            match add(request, &config, &settings, &pool) {
+                Ok(result) => provider::answer(request, result),
+                Err(error) => Ok(Pre::Deny(error)),
             }
-            "CHECK" => Ok(match provider::check(request, &config, "veth") {
-                Ok(_) => Pre::Answer(CniResult::default()),
-                Err(error) => Pre::Deny(error),
-            }),
-            "DEL" => provider::give_back(request, &config).map(|()| Pre::Proceed),
-            _ => Ok(Pre::Proceed),
         }
+        "CHECK" => Ok(match provider::check(request, &config, "veth") {
+            Ok(_) => Pre::Answer(CniResult::default()),
+            Err(error) => Pre::Deny(error),
+        }),
+        "DEL" => provider::give_back(request, &config).map(|()| Pre::Proceed),
+        _ => Ok(Pre::Proceed),
     }
 }
 
@@ -120,15 +124,29 @@ fn container_end(request: &Request, result: &CniResult, ends: &[End]) -> Result<
         let own = route.gw.as_ref().and_then(|it| it.parse().ok());
         let gateway = ends.iter().map(|it| it.gateway).find(|it| it.is_ipv4() == dst.address.is_ipv4());
         let gw = own.or(gateway);
-        link::add_route(Place::Container, &Route { mtu: route.mtu, ..Route::to(dst).via(gw).dev(link) })?;
+        let scope = route.scope.and_then(|scope| u8::try_from(scope).ok());
+        let route = Route {
+            mtu: route.mtu,
+            advmss: route.advmss,
+            priority: route.priority,
+            table: route.table,
+            scope,
+            ..Route::to(dst).via(gw).dev(link)
+        };
+        link::add_route(Place::Container, &route)?;
     }
     Ok(())
 }
 
 fn host_end(outside: &Link, ends: &[End]) -> Result<(), CniError> {
+    provider::refuse_advertisements(&outside.name)?;
     for end in ends {
         let address = Address { no_dad: true, ..Cidr::host(end.gateway).into() };
-        link::add_address(Place::Host, &outside.name, &address)?;
+        match link::add_address(Place::Host, &outside.name, &address) {
+            // Two addresses of the container behind one gateway.
+            Err(error) if error.is_exists() => {}
+            added => added?,
+        }
         link::add_route(Place::Host, &Route::to(Cidr::host(end.address.address)).dev(&outside.name))?;
         let forwarding =
             if end.gateway.is_ipv4() { "net/ipv4/ip_forward" } else { "net/ipv6/conf/all/forwarding" };

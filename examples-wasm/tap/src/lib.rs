@@ -35,19 +35,23 @@ struct Tap;
 
 impl Hook for Tap {
     fn pre(request: &Request) -> Result<Pre> {
-        let config = request.config()?;
-        match request.verb.as_str() {
-            "ADD" => match add(request, &config)? {
-                Ok(result) => provider::answer(request, result),
-                Err(error) => Ok(Pre::Deny(error)),
-            },
-            "CHECK" => Ok(match check(request, &config)? {
-                Ok(()) => Pre::Answer(CniResult::default()),
-                Err(error) => Pre::Deny(error),
-            }),
-            "DEL" => provider::give_back(request, &config).map(|()| Pre::Proceed),
-            _ => Ok(Pre::Proceed),
-        }
+        Ok(answer(request).unwrap_or_else(|mistake| provider::mistake(&mistake)))
+    }
+}
+
+fn answer(request: &Request) -> Result<Pre> {
+    let config = request.config()?;
+    match request.verb.as_str() {
+        "ADD" => match add(request, &config)? {
+            Ok(result) => provider::answer(request, result),
+            Err(error) => Ok(Pre::Deny(error)),
+        },
+        "CHECK" => Ok(match check(request, &config)? {
+            Ok(()) => Pre::Answer(CniResult::default()),
+            Err(error) => Pre::Deny(error),
+        }),
+        "DEL" => provider::give_back(request, &config).map(|()| Pre::Proceed),
+        _ => Ok(Pre::Proceed),
     }
 }
 
@@ -144,7 +148,7 @@ mod tests {
         }
     }
 
-    fn answer(request: &Request) -> String {
+    fn result(request: &Request) -> String {
         match Tap::pre(request).unwrap() {
             Pre::Answer(result) => serde_json::to_string(&result).unwrap(),
             other => panic!("{other:?}"),
@@ -159,7 +163,7 @@ mod tests {
         testing::with(|it| *it = Model::new());
         link::create(Place::Container, &LinkSpec::bridge("br0").up()).unwrap();
         let keys = r#","mac":"02:00:00:00:00:07","mtu":1400,"owner":1000,"group":1001,"multiQueue":true,"bridge":"br0""#;
-        let answer = answer(&request("ADD", &format!("{keys}{IPAM}")));
+        let answer = result(&request("ADD", &format!("{keys}{IPAM}")));
         assert_eq!(
             answer,
             r#"{"cniVersion":"1.1.0","interfaces":[{"name":"eth0","mac":"02:00:00:00:00:07","mtu":1400,"sandbox":"/run/netns/c"}],"ips":[{"interface":0,"address":"10.1.2.2/24","gateway":"10.1.2.1"}],"routes":[{"dst":"0.0.0.0/0"}]}"#
@@ -178,7 +182,7 @@ mod tests {
     #[test]
     fn a_second_tap_of_that_name_is_an_error() {
         testing::with(|it| *it = Model::new());
-        answer(&request("ADD", ""));
+        result(&request("ADD", ""));
         let Pre::Deny(error) = Tap::pre(&request("ADD", IPAM)).unwrap() else { panic!("no error") };
         assert_eq!(error.msg, "link \"eth0\": it is there already");
         assert_eq!(testing::with(|it| it.leases().len()), 0);
@@ -189,12 +193,11 @@ mod tests {
         testing::with(|it| *it = Model::new());
         let Pre::Deny(error) = Tap::pre(&request("ADD", r#","bridge":"br9""#)).unwrap() else { panic!() };
         assert_eq!(error.msg, "`bridge`: the container has no link br9");
-        let failure =
-            Tap::pre(&request("ADD", r#","mac":"01:00:00:00:00:01""#)).err().map(|it| it.to_string());
-        assert_eq!(
-            failure.as_deref(),
-            Some("`mac`: 01:00:00:00:00:01 is a group's, or nobody's: no link can have it")
-        );
+        let Pre::Deny(error) = Tap::pre(&request("ADD", r#","mac":"01:00:00:00:00:01""#)).unwrap() else {
+            panic!()
+        };
+        assert_eq!(error.code, 7);
+        assert_eq!(error.msg, "`mac`: 01:00:00:00:00:01 is a group's, or nobody's: no link can have it");
         assert_eq!(link::all(Place::Container).unwrap().len(), 1);
     }
 

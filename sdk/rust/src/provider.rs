@@ -36,6 +36,12 @@ pub fn pool(request: &Request, config: &Object) -> Result<Option<Pool>> {
     })
 }
 
+/// A plugin whose configuration has a mistake is not broken: it says so, with the specification's code for that.
+#[must_use]
+pub fn mistake(failure: &Failure) -> Pre {
+    Pre::Deny(Error::new(crate::cni::code::INVALID_CONFIG, failure.to_string()))
+}
+
 /// The hardware address that is asked for: by the runtime, by `args`, by `CNI_ARGS` (`MAC`), or by the configuration, in this
 /// order.
 pub fn requested_mac(request: &Request, config: &Object) -> Result<Option<Mac>> {
@@ -70,6 +76,16 @@ pub fn outer_name(request: &Request) -> String {
         (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
     });
     format!("veth{:08x}", (hash >> 32) ^ (hash & 0xffff_ffff))
+}
+
+/// A link of the node takes no router advertisements, so that what is at its other end cannot tell the node its way out
+/// (CVE-2020-10749). Needs the grants `sysctl` and `sysctl:any`.
+pub fn refuse_advertisements(link: &str) -> std::result::Result<(), HostError> {
+    match crate::sysctl::write_and_keep(Place::Host, &format!("net/ipv6/conf/{link}/accept_ra"), "0") {
+        // A node without IPv6.
+        Err(error) if error.is_not_found() => Ok(()),
+        written => written,
+    }
 }
 
 /// A line for whoever lists an attachment's rules: 127 bytes at most.
