@@ -5,13 +5,22 @@ use crate::{Hook, Outcome, Post, Pre, Request, Result};
 use serde::Serialize;
 use std::marker::PhantomData;
 
+/// The verb of a request that is about no container: are these settings good?
+const VALIDATE: &str = "VALIDATE";
+
 /// The contract's exports for a hook.
 pub struct Exported<H>(PhantomData<H>);
 
 impl<H: Hook> Guest for Exported<H> {
     fn pre(request: types::Request) -> Result<types::PreVerdict, String> {
         log_panics::<H>();
-        let wanted = H::pre(&request.into()).map_err(|failure| failure.to_string())?;
+        let request = request.into();
+        if request.verb == VALIDATE {
+            return H::validate(&request)
+                .map(|()| types::PreVerdict::Proceed)
+                .map_err(|failure| failure.to_string());
+        }
+        let wanted = H::pre(&request).map_err(|failure| failure.to_string())?;
         Ok(match wanted {
             Pre::Proceed => types::PreVerdict::Proceed,
             Pre::Rewrite(config) => types::PreVerdict::Rewrite(json(&config)?),
@@ -90,5 +99,31 @@ macro_rules! export {
         type __wasmhook_exported = $crate::Exported<$hook>;
         #[cfg(target_arch = "wasm32")]
         $crate::bindings::export!(__wasmhook_exported with_types_in $crate::bindings);
+        #[cfg(target_arch = "wasm32")]
+        const _: () = {
+            #[used]
+            #[unsafe(link_section = "wasmhook:phases")]
+            static PHASES: [u8; 1] = [<$hook as $crate::Hook>::PHASES as u8];
+        };
+    };
+}
+
+/// Carries the JSON schema of a hook's `config` in the module (custom section `wasmhook:settings`), where `wasmhookctl
+/// inspect` shows it and `wasmhookctl validate` holds conflists against it. Once per crate; the path is relative to the
+/// file that says it, as with `include_bytes!`.
+#[macro_export]
+macro_rules! settings_schema {
+    ($path:literal) => {
+        #[cfg(target_arch = "wasm32")]
+        const _: () = {
+            const SCHEMA: &[u8] = include_bytes!($path);
+            #[used]
+            #[unsafe(link_section = "wasmhook:settings")]
+            static SECTION: [u8; SCHEMA.len()] = {
+                let mut bytes = [0; SCHEMA.len()];
+                bytes.copy_from_slice(SCHEMA);
+                bytes
+            };
+        };
     };
 }

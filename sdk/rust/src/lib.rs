@@ -75,7 +75,7 @@ pub use export::Exported;
 pub use failure::{Failure, Result};
 pub use host::HostError;
 pub use request::{Outcome, Request};
-pub use verdict::{Hook, Post, Pre};
+pub use verdict::{Hook, Phases, Post, Pre};
 pub use wasmhook_cni as cni;
 pub use wasmhook_net_types as net;
 
@@ -83,8 +83,8 @@ pub use wasmhook_net_types as net;
 pub mod prelude {
     pub use crate::cni::{CniResult, Error as CniError, Object};
     pub use crate::{
-        Failure, Hook, HostError, Outcome, Post, Pre, Request, Result, carry, clock, ipam, link, metrics,
-        net, nft, plugin, provider, random, state, sysctl, tap,
+        Failure, Hook, HostError, Outcome, Phases, Post, Pre, Request, Result, carry, clock, ipam, link,
+        metrics, net, nft, plugin, provider, random, state, sysctl, tap,
     };
     pub use crate::{debug, error, info, trace, warn};
     pub use serde::{Deserialize, Serialize};
