@@ -14,7 +14,7 @@ pub struct Exported<H>(PhantomData<H>);
 impl<H: Hook> Guest for Exported<H> {
     fn pre(request: types::Request) -> Result<types::PreVerdict, String> {
         log_panics::<H>();
-        let request = request.into();
+        let request = Request::from(request);
         if request.verb == VALIDATE {
             return H::validate(&request)
                 .map(|()| types::PreVerdict::Proceed)
