@@ -144,14 +144,16 @@ impl LockedPool<'_> {
     }
 }
 
-/// Takes an address back. Gone is done, and somebody else's is left alone.
+/// Takes an address back. Gone is done, and somebody else's is left alone. An empty file is nobody's: whoever has made it was
+/// killed, under the lock, before it could say who has it.
 pub fn give_back(file: &Path, holder: &Holder, until: Instant) -> Result<(), StoreError> {
     let Some(directory) = file.parent() else { return Ok(()) };
     if fs::symlink_metadata(file).is_err() {
         return Ok(());
     }
     let _lock = lock(directory, until)?;
-    if !is_held(file, holder) {
+    let is_empty = fs::symlink_metadata(file).is_ok_and(|it| it.is_file() && it.len() == 0);
+    if !is_empty && !is_held(file, holder) {
         tracing::warn!("{} is not {}'s any more: left alone", file.display(), holder.id);
         return Ok(());
     }

@@ -136,6 +136,15 @@ fn each_takes_back_what_the_other_has_given() {
 }
 
 #[test]
+fn a_lease_whose_maker_was_killed_before_it_was_written_is_taken_back() {
+    let place = tempfile::tempdir().unwrap();
+    let lease = place.path().join("10.1.2.9");
+    fs::write(&lease, "").unwrap();
+    give_back(&lease, &holder("killed"), soon()).unwrap();
+    assert!(!lease.exists());
+}
+
+#[test]
 fn two_hundred_at_once_get_two_hundred_addresses() {
     let place = tempfile::tempdir().unwrap();
     let config = config(place.path(), &json!({ "subnet": "10.1.0.0/16" }));
