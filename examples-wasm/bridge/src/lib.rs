@@ -63,6 +63,8 @@ impl Default for Settings {
 struct Bridge;
 
 impl Hook for Bridge {
+    const PHASES: Phases = Phases::Pre;
+
     fn pre(request: &Request) -> Result<Pre> {
         Ok(answer(request).unwrap_or_else(|mistake| provider::mistake(&mistake)))
     }

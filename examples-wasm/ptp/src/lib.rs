@@ -36,6 +36,8 @@ struct End {
 struct Ptp;
 
 impl Hook for Ptp {
+    const PHASES: Phases = Phases::Pre;
+
     fn pre(request: &Request) -> Result<Pre> {
         Ok(answer(request).unwrap_or_else(|mistake| provider::mistake(&mistake)))
     }

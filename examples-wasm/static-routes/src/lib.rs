@@ -23,6 +23,8 @@ struct Settings {
 struct StaticRoutes;
 
 impl Hook for StaticRoutes {
+    const PHASES: Phases = Phases::Post;
+
     fn post(request: &Request, outcome: Outcome) -> Result<Post> {
         let Settings { routes } = request.settings()?;
         let (true, Some(mut result)) = (request.verb == "ADD", outcome.result()?) else {

@@ -34,6 +34,8 @@ struct Settings {
 struct Tap;
 
 impl Hook for Tap {
+    const PHASES: Phases = Phases::Pre;
+
     fn pre(request: &Request) -> Result<Pre> {
         Ok(answer(request).unwrap_or_else(|mistake| provider::mistake(&mistake)))
     }

@@ -9,7 +9,7 @@ use std::time::Instant;
 use wasmhook_plugin::settings::Settings;
 use wasmhook_plugin::{Modules, entry::ModuleRef};
 use wasmhook_store::{Compiled, Digest};
-use wasmhook_wasm::{CompileError, Inspection, LARGEST_MODULE};
+use wasmhook_wasm::{CompileError, Inspection, LARGEST_MODULE, MachineCode};
 
 /// Compile modules ahead of time, so that no pod waits for it
 ///
@@ -138,12 +138,15 @@ fn compile(store: &Compiled, module: &Path, bytes: &[u8]) -> Result<Row, Failure
     let digest = Digest::of(bytes);
     store.prepare()?;
     let started = Instant::now();
-    let (file, milliseconds) = match store.find_digest(&digest) {
-        Some(file) => (file, 0),
-        None => (store.put(&digest, &machine_code(module, bytes)?)?, started.elapsed().as_millis().max(1)),
+    let (artifact, milliseconds) = match store.find_digest(&digest) {
+        Some(artifact) => (artifact, 0),
+        None => {
+            let MachineCode { code, phases } = machine_code(module, bytes)?;
+            (store.put(&digest, &code, phases.bits())?, started.elapsed().as_millis().max(1))
+        }
     };
     let compiled_bytes =
-        file.metadata().map_err(|source| Failure::File { path: module.into(), source })?.len();
+        artifact.file.metadata().map_err(|source| Failure::File { path: module.into(), source })?.len();
     Ok(Row {
         module: module.into(),
         sha256: digest.to_string(),
@@ -165,7 +168,7 @@ pub(crate) fn read(module: &Path) -> Result<Vec<u8>, Failure> {
 }
 
 /// Compiled in a child: what has read a stranger's bytes is not this process.
-pub(crate) fn machine_code(module: &Path, bytes: &[u8]) -> Result<Vec<u8>, Failure> {
+pub(crate) fn machine_code(module: &Path, bytes: &[u8]) -> Result<MachineCode, Failure> {
     wasmhook_wasm::compile(bytes).map_err(|source| Failure::Module { path: module.into(), source })
 }
 
@@ -179,7 +182,7 @@ fn to_stdout(store: &Compiled, modules: &[PathBuf]) -> Result<Verdict, Failure> 
         return Err(Failure::Value("--stdout", "takes one module".into()));
     };
     let bytes = read(module)?;
-    let code = machine_code(module, &bytes)?;
-    store.write_to(&mut io::stdout().lock(), &Digest::of(&bytes), &code)?;
+    let MachineCode { code, phases } = machine_code(module, &bytes)?;
+    store.write_to(&mut io::stdout().lock(), &Digest::of(&bytes), &code, phases.bits())?;
     Ok(Verdict::Good)
 }

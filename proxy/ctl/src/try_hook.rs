@@ -14,7 +14,7 @@ use wasmhook_plugin::limits::LimitSettings;
 use wasmhook_plugin::settings::{Level, Room, Settings};
 use wasmhook_plugin::{Asking, Guests, HookFailure, Seat, Visited, start_log};
 use wasmhook_store::{Compiled, Digest};
-use wasmhook_wasm::{CniError, Outcome, Phase, PostVerdict, PreVerdict, Request, Usage};
+use wasmhook_wasm::{CniError, MachineCode, Outcome, Phase, PostVerdict, PreVerdict, Request, Usage};
 
 /// Run one hook against one request, without root, namespaces or a plugin
 ///
@@ -247,7 +247,7 @@ fn request(verb: Verb, asked: &Asked) -> Request {
 
 /// Compiled for this run alone: nothing on the machine is touched.
 fn artifact(path: &Path, bytes: &[u8]) -> Result<File, Failure> {
-    let code = compile::machine_code(path, bytes)?;
+    let MachineCode { code, phases } = compile::machine_code(path, bytes)?;
     let mut file = File::from(
         nix::sys::memfd::memfd_create("wasmhook-try", nix::sys::memfd::MFdFlags::MFD_CLOEXEC)
             .map_err(io::Error::from)?,
@@ -256,6 +256,7 @@ fn artifact(path: &Path, bytes: &[u8]) -> Result<File, Failure> {
         &mut file,
         &Digest::of(bytes),
         &code,
+        phases.bits(),
     )?;
     Ok(file)
 }

@@ -11,7 +11,7 @@ use std::process::{Child, Command, Stdio};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 use wasmhook_cni::Verb;
-use wasmhook_store::{CompileLock, Compiled, Digest, Lookup, StoreError};
+use wasmhook_store::{Artifact, CompileLock, Compiled, Digest, Lookup, StoreError};
 use wasmhook_wasm::Culprit;
 
 /// How long a pod waits for a compiler before it is told to come again.
@@ -119,11 +119,11 @@ impl<'a> Modules<'a> {
     }
 
     /// A hook's compiled module: found, or compiled now where the verb can wait for that.
-    pub fn artifact(&self, hook: &HookSpec, verb: Verb) -> Result<(File, Digest), ModuleError> {
+    pub fn artifact(&self, hook: &HookSpec, verb: Verb) -> Result<Artifact, ModuleError> {
         if let Some(pin) = &hook.pin
-            && let Some(file) = self.store.find_digest(pin)
+            && let Some(artifact) = self.store.find_digest(pin)
         {
-            return Ok((file, *pin));
+            return Ok(artifact);
         }
         let (path, found) = self.find(&hook.module)?;
         let (bytes, limit) = (path.metadata().map_or(0, |it| it.len()), hook.limits.module);
@@ -131,22 +131,23 @@ impl<'a> Modules<'a> {
             return Err(ModuleError::Large { path, bytes, limit });
         }
         let digest = match &found {
-            Lookup::Hit(_, digest) | Lookup::Miss(digest) => *digest,
+            Lookup::Hit(artifact) => artifact.module,
+            Lookup::Miss(digest) => *digest,
         };
         if let Some(pinned) = hook.pin.filter(|pin| *pin != digest) {
             return Err(ModuleError::Pin { path, found: digest, pinned });
         }
         match found {
-            Lookup::Hit(file, digest) => Ok((file, digest)),
+            Lookup::Hit(artifact) => Ok(artifact),
             Lookup::Miss(digest) => match verb {
-                Verb::Add | Verb::Check => Ok((self.compile(&path, &digest)?, digest)),
+                Verb::Add | Verb::Check => self.compile(&path, &digest),
                 _ => Err(ModuleError::NotCompiled { path, verb }),
             },
         }
     }
 
     /// Starts the compiler, or waits for who has.
-    fn compile(&self, path: &Path, digest: &Digest) -> Result<File, ModuleError> {
+    fn compile(&self, path: &Path, digest: &Digest) -> Result<Artifact, ModuleError> {
         let started = Instant::now();
         if let Err(error) = self.store.prepare() {
             tracing::warn!("{error}: compiling for this call alone");
@@ -155,8 +156,8 @@ impl<'a> Modules<'a> {
         while started.elapsed() < PATIENCE {
             if let Some(lock) = self.store.lock(digest)? {
                 // Whoever had the lock before us may just have finished.
-                if let Some(file) = self.store.find_digest(digest) {
-                    return Ok(file);
+                if let Some(artifact) = self.store.find_digest(digest) {
+                    return Ok(artifact);
                 }
                 let compiler = self.start(path, &lock)?;
                 return match outcome(compiler, path, started + PATIENCE) {
@@ -170,15 +171,15 @@ impl<'a> Modules<'a> {
                 };
             }
             sleep(LOOK_EVERY);
-            if let Some(file) = self.store.find_digest(digest) {
-                return Ok(file);
+            if let Some(artifact) = self.store.find_digest(digest) {
+                return Ok(artifact);
             }
         }
         Err(still_compiling(path, started))
     }
 
     /// Nothing can be kept, so the compiled module comes in memory and goes with this process.
-    fn compile_for_this_call(&self, path: &Path, digest: &Digest) -> Result<File, ModuleError> {
+    fn compile_for_this_call(&self, path: &Path, digest: &Digest) -> Result<Artifact, ModuleError> {
         let started = Instant::now();
         let failed =
             |source: io::Error| ModuleError::Compiler { path: self.settings.compiler.clone(), source };
@@ -191,8 +192,7 @@ impl<'a> Modules<'a> {
         tracing::debug!(%digest, "compiling in memory");
         match outcome(compiler, path, started + PATIENCE) {
             // The compiler read the module after us.
-            Some(Ok(())) if self.store.is_artifact(&memory, digest) => Ok(memory),
-            Some(Ok(())) => Err(changed(path)),
+            Some(Ok(())) => self.store.read_back(memory, digest).ok_or_else(|| changed(path)),
             Some(Err(Refused::Module(said) | Refused::Store(said))) => {
                 Err(ModuleError::Compile { path: path.into(), said })
             }

@@ -12,10 +12,10 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use wasmhook_cni::Verb;
 use wasmhook_host::{Clock, Most, Plugins, Reach, Trail, Visit};
 use wasmhook_net_types::Model;
-use wasmhook_store::{Journals, Key, State};
+use wasmhook_store::{Artifact, Journals, Key, State};
 use wasmhook_wasm::{
-    Admission, Arrival, Fault, Isolation, Limits, Outside, Phase, Question, Request, Rooms, Usage, Verdict,
-    expect_guests,
+    Admission, Arrival, Fault, Isolation, Limits, Outside, Phase, Phases, Question, Request, Rooms, Usage,
+    Verdict, expect_guests,
 };
 
 /// How long a GC waits to forget what is left over.
@@ -57,14 +57,18 @@ struct Node {
 
 /// A hook that has been let in for this plugin call, or not yet.
 #[derive(Debug, Default)]
-pub struct Seat(Option<Rooms>);
+pub struct Seat {
+    rooms: Option<Rooms>,
+    /// When it has something to do, once that is known.
+    phases: Phases,
+}
 
 /// All hooks of a call, in one child.
 #[derive(Debug)]
 struct Together {
     rooms: Rooms,
-    /// Each hook's number among those that could be let in.
-    guests: Vec<Option<usize>>,
+    /// Each hook's number among those that could be let in, and when it has something to do.
+    guests: Vec<Option<(usize, Phases)>>,
 }
 
 /// One phase of one hook of a list.
@@ -91,6 +95,14 @@ pub struct Visited {
     pub usage: Usage,
     /// How long other plugins were at work for it.
     pub elsewhere: Duration,
+}
+
+impl Visited {
+    /// Nobody was asked, who has nothing to do.
+    fn nothing(phase: &Phase) -> Self {
+        let (usage, elsewhere) = Default::default();
+        Self { verdict: phase.nothing(), carry: None, usage, elsewhere }
+    }
 }
 
 impl Node {
@@ -230,18 +242,25 @@ impl<'a> Guests<'a> {
         {
             return Ok(visited);
         }
-        if seat.0.is_some() {
-            return Ok(ask(asking, &mut seat.0, 0, (wall, self.visit_of(asking, wall)))?);
+        if !seat.phases.have(asking.phase) {
+            return Ok(Visited::nothing(asking.phase));
+        }
+        if seat.rooms.is_some() {
+            return Ok(ask(asking, &mut seat.rooms, 0, (wall, self.visit_of(asking, wall)))?);
         }
         let hook = asking.hook();
-        let (artifact, digest) = self.modules.artifact(hook, asking.verb)?;
-        match self.enter_and_ask(asking, seat, &artifact, wall) {
+        let Artifact { file, module: digest, phases } = self.modules.artifact(hook, asking.verb)?;
+        seat.phases = Phases::from_bits(phases);
+        if !seat.phases.have(asking.phase) {
+            return Ok(Visited::nothing(asking.phase));
+        }
+        match self.enter_and_ask(asking, seat, &file, wall) {
             Err(Fault::Artifact(why)) => {
                 // Any doubt is a miss.
                 tracing::warn!(hook = hook.name, %digest, "compiled module not usable, compiling it again: {why}");
                 self.modules.store().forget(&digest);
-                let (artifact, _) = self.modules.artifact(hook, asking.verb)?;
-                Ok(self.enter_and_ask(asking, seat, &artifact, wall)?)
+                let artifact = self.modules.artifact(hook, asking.verb)?;
+                Ok(self.enter_and_ask(asking, seat, &artifact.file, wall)?)
             }
             visited => Ok(visited?),
         }
@@ -263,13 +282,13 @@ impl<'a> Guests<'a> {
         artifact: &File,
         wall: Duration,
     ) -> Result<Visited, Fault> {
-        if seat.0.is_none() {
+        if seat.rooms.is_none() {
             let hook = asking.hook();
             let admits = admission(hook);
             let arrival = Arrival { artifact, limits: hook.limits, admits: &admits };
-            seat.0 = Some(Rooms::open(&[arrival], self.room.into())?);
+            seat.rooms = Some(Rooms::open(&[arrival], self.room.into())?);
         }
-        ask(asking, &mut seat.0, 0, (wall, self.visit_of(asking, wall)))
+        ask(asking, &mut seat.rooms, 0, (wall, self.visit_of(asking, wall)))
     }
 
     /// In the child that all hooks share. `None` for one that could not be let in with the others: alone it is told why.
@@ -279,10 +298,14 @@ impl<'a> Guests<'a> {
             *together = Some(self.let_all_in(asking)?);
         }
         let Some(Together { rooms, guests }) = together.take() else { return Ok(None) };
-        let Some(guest) = guests.get(asking.index).copied().flatten() else {
+        let Some((guest, phases)) = guests.get(asking.index).copied().flatten() else {
             *together = Some(Together { rooms, guests });
             return Ok(None);
         };
+        if !phases.have(asking.phase) {
+            *together = Some(Together { rooms, guests });
+            return Ok(Some(Visited::nothing(asking.phase)));
+        }
         let mut rooms = Some(rooms);
         let visited = ask(asking, &mut rooms, guest, (wall, self.visit_of(asking, wall)));
         *together = rooms.map(|rooms| Together { rooms, guests });
@@ -299,9 +322,9 @@ impl<'a> Guests<'a> {
         let mut arrivals = Vec::new();
         let mut guests = Vec::new();
         for ((hook, found), admits) in asking.hooks.iter().zip(&found).zip(&admissions) {
-            guests.push(found.as_ref().map(|_| arrivals.len()));
-            arrivals.extend(found.as_ref().map(|(artifact, _)| Arrival {
-                artifact,
+            guests.push(found.as_ref().map(|it| (arrivals.len(), Phases::from_bits(it.phases))));
+            arrivals.extend(found.as_ref().map(|found| Arrival {
+                artifact: &found.file,
                 limits: hook.limits,
                 admits,
             }));

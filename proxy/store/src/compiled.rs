@@ -1,4 +1,4 @@
-use crate::{Digest, StoreError, artifact, trust};
+use crate::{Artifact, Digest, StoreError, artifact, trust};
 use nix::fcntl::OFlag;
 use std::cell::Cell;
 use std::fs::{self, DirBuilder, File, Metadata, OpenOptions, Permissions, TryLockError};
@@ -32,7 +32,7 @@ pub struct Compiled {
 #[derive(Debug)]
 pub enum Lookup {
     /// An artifact, opened and checked.
-    Hit(File, Digest),
+    Hit(Artifact),
     /// The module is there; a compiled one is not.
     Miss(Digest),
 }
@@ -87,8 +87,8 @@ impl Compiled {
         let metadata = fs::metadata(module).map_err(StoreError::io("look at", module))?;
         let trusted = self.is_trusted();
         let by_stat = self.by_stat().join(stat_key(&metadata));
-        if trusted && let Some((file, digest)) = artifact::open(&by_stat, true, &self.build_id) {
-            return Ok(Lookup::Hit(file, digest));
+        if trusted && let Some(artifact) = artifact::open(&by_stat, true, &self.build_id) {
+            return Ok(Lookup::Hit(artifact));
         }
         let file = artifact::open_module(module)?;
         let metadata = file.metadata().map_err(StoreError::io("look at", module))?;
@@ -97,25 +97,26 @@ impl Compiled {
             None => Ok(Lookup::Miss(digest)),
             Some(artifact) => {
                 self.remember(&metadata, &digest);
-                Ok(Lookup::Hit(artifact, digest))
+                Ok(Lookup::Hit(artifact))
             }
         }
     }
 
     /// The artifact of the module with this digest, wherever the module is.
     #[must_use]
-    pub fn find_digest(&self, digest: &Digest) -> Option<File> {
+    pub fn find_digest(&self, digest: &Digest) -> Option<Artifact> {
         if self.is_trusted() { self.open(digest) } else { None }
     }
 
-    /// Puts an artifact in place: whole or not at all, also when the machine dies meanwhile.
-    pub fn put(&self, digest: &Digest, code: &[u8]) -> Result<File, StoreError> {
+    /// Puts an artifact in place: whole or not at all, also when the machine dies meanwhile. `phases` is kept with it.
+    pub fn put(&self, digest: &Digest, code: &[u8], phases: u8) -> Result<Artifact, StoreError> {
         self.prepare()?;
         let path = self.by_digest().join(digest.to_string());
         let unfinished = self.by_digest().join(format!(".{digest}.{}", std::process::id()));
         // Of a process that had our number and was killed.
         let _ = fs::remove_file(&unfinished);
-        let written = self.write(&unfinished, digest, code).and_then(|()| fs::rename(&unfinished, &path));
+        let written =
+            self.write(&unfinished, (digest, phases), code).and_then(|()| fs::rename(&unfinished, &path));
         if let Err(error) = written {
             let _ = fs::remove_file(&unfinished);
             return Err(StoreError::io("write", path)(error));
@@ -127,15 +128,16 @@ impl Compiled {
     }
 
     /// An artifact for a caller that can keep none: the code with its trailer.
-    pub fn write_to(&self, out: &mut impl Write, digest: &Digest, code: &[u8]) -> io::Result<()> {
+    pub fn write_to(&self, out: &mut impl Write, digest: &Digest, code: &[u8], phases: u8) -> io::Result<()> {
         out.write_all(code)?;
-        out.write_all(&artifact::trailer(code.len(), digest, &self.build_id))
+        out.write_all(&artifact::trailer(code.len(), digest, phases, &self.build_id))
     }
 
-    /// Is this what [`write_to`](Self::write_to) wrote for the module with this digest?
+    /// What [`write_to`](Self::write_to) wrote for the module with this digest, if this is it.
     #[must_use]
-    pub fn is_artifact(&self, file: &File, digest: &Digest) -> bool {
-        file.metadata().is_ok_and(|it| artifact::module_of(file, it.len(), &self.build_id) == Some(*digest))
+    pub fn read_back(&self, file: File, digest: &Digest) -> Option<Artifact> {
+        let (module, phases) = artifact::label(&file, file.metadata().ok()?.len(), &self.build_id)?;
+        (module == *digest).then_some(Artifact { file, module, phases })
     }
 
     /// Forgets an artifact that the engine did not take.
@@ -160,17 +162,15 @@ impl Compiled {
         }
     }
 
-    fn write(&self, path: &Path, digest: &Digest, code: &[u8]) -> io::Result<()> {
+    fn write(&self, path: &Path, (digest, phases): (&Digest, u8), code: &[u8]) -> io::Result<()> {
         let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
-        self.write_to(&mut file, digest, code)?;
+        self.write_to(&mut file, digest, code, phases)?;
         file.sync_all()
     }
 
-    fn open(&self, digest: &Digest) -> Option<File> {
+    fn open(&self, digest: &Digest) -> Option<Artifact> {
         let path = self.by_digest().join(digest.to_string());
-        artifact::open(&path, false, &self.build_id)
-            .filter(|(_, module)| module == digest)
-            .map(|(file, _)| file)
+        artifact::open(&path, false, &self.build_id).filter(|artifact| artifact.module == *digest)
     }
 
     /// A module's file, opened for reading. Fails for what is none: a pipe would make us wait, a device would not end.
@@ -255,7 +255,7 @@ mod tests {
         }
 
         fn put(&self) -> PathBuf {
-            self.store.put(&self.digest(), b"code").unwrap();
+            self.store.put(&self.digest(), b"code", 3).unwrap();
             self.artifact()
         }
 
@@ -266,7 +266,7 @@ mod tests {
         fn hits(&self) -> bool {
             // As another call would look.
             let store = Compiled { trusted: Cell::new(None), ..self.store.clone() };
-            matches!(store.find(&self.module).unwrap(), Lookup::Hit(_, digest) if digest == self.digest())
+            matches!(store.find(&self.module).unwrap(), Lookup::Hit(artifact) if artifact.module == self.digest())
         }
 
         fn stat_entries(&self) -> usize {
@@ -280,7 +280,7 @@ mod tests {
         assert!(!place.hits());
         place.put();
         assert!(place.hits());
-        assert!(place.store.find_digest(&place.digest()).is_some());
+        assert_eq!(place.store.find_digest(&place.digest()).unwrap().phases, 3);
     }
 
     #[test]

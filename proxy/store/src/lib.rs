@@ -19,6 +19,7 @@ mod state;
 pub mod trust;
 mod versions;
 
+pub use artifact::Artifact;
 pub use bypass::Bypass;
 pub use compiled::{CompileLock, Compiled, Lookup};
 pub use counters::Counters;

@@ -3,8 +3,9 @@
 //!
 //! All of it reads what a stranger has written, so all of it happens in a child that can compute and answer and nothing
 //! else (`confined`, as `nobody`). In there: what uses `proposals` that no hook may use is refused, `kind` tells what a module is, and
-//! `component` makes one where that is meant.
+//! `component` makes one where that is meant; `carried` is what it brings for us beside its code.
 
+mod carried;
 mod component;
 mod confined;
 mod error;
@@ -14,7 +15,7 @@ mod proposals;
 
 pub use error::CompileError;
 
-use crate::engine;
+use crate::{Phases, engine};
 use confined::Bounds;
 use kind::Found;
 use serde::{Deserialize, Serialize};
@@ -93,6 +94,19 @@ pub struct Inspection {
     pub exports: Vec<String>,
     /// What it imports; interfaces that hold types alone are left out.
     pub imports: Vec<Import>,
+    /// When it has something to do.
+    pub phases: Phases,
+    /// The JSON schema of its settings, if it carries one. A stranger's: it may be anything.
+    pub settings: Option<String>,
+}
+
+/// A compiled module.
+#[derive(Clone, Debug)]
+pub struct MachineCode {
+    /// What [`Arrival::artifact`](crate::Arrival::artifact) wants.
+    pub code: Vec<u8>,
+    /// When it has something to do.
+    pub phases: Phases,
 }
 
 impl Inspection {
@@ -103,14 +117,19 @@ impl Inspection {
     }
 }
 
-/// Compiles a module, for any processor of this machine's architecture. The output is what
-/// [`Arrival::artifact`](crate::Arrival::artifact) wants.
+/// Compiles a module, for any processor of this machine's architecture.
 ///
 /// This forks, as [`inspect`] does: call it from the main thread of a process that has only one.
-pub fn compile(module: &[u8]) -> Result<Vec<u8>, CompileError> {
+pub fn compile(module: &[u8]) -> Result<MachineCode, CompileError> {
     check_size(module)?;
     let engine = || engine::compiler().map_err(|error| CompileError::Cranelift(format!("{error:#}")));
-    confined::run(&Bounds::default(), engine, |engine| compile_here(&engine, module))
+    let mut code = confined::run(&Bounds::default(), engine, |engine| {
+        let mut code = compile_here(&engine, module)?;
+        code.push(carried::of(module)?.phases.bits());
+        Ok(code)
+    })?;
+    let phases = Phases::from_bits(code.pop().unwrap_or_default());
+    Ok(MachineCode { code, phases })
 }
 
 /// Reads a module's type. Nothing of it is run, nothing is compiled.
@@ -137,11 +156,13 @@ fn compile_here(engine: &wasmtime::Engine, module: &[u8]) -> Result<Vec<u8>, Com
 }
 
 fn inspect_here(module: &[u8]) -> Result<Inspection, CompileError> {
-    match kind::of(module)? {
+    let inspection = match kind::of(module)? {
         Found::Component => component::inspect(module, Kind::Component),
         Found::Metadata(core) => component::inspect(&component::encode(module, &core)?, Kind::Metadata),
         Found::Command(command) => Ok(command),
-    }
+    }?;
+    let carried::Carried { phases, settings } = carried::of(module)?;
+    Ok(Inspection { phases, settings, ..inspection })
 }
 
 fn check_size(module: &[u8]) -> Result<(), CompileError> {
