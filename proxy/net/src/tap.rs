@@ -39,21 +39,21 @@ pub(crate) fn create(spec: &TapSpec) -> Result<(), NetError> {
         errno => refused(spec, "TUNSETIFF", errno),
     })?;
     drop(labelled);
-    let set = |what: &str, request: u32, value: libc::c_ulong| {
+    let set = |what: &str, request: libc::Ioctl, value: libc::c_ulong| {
         // SAFETY: these take a number and no pointer.
-        let done = Errno::result(unsafe { libc::ioctl(file.as_raw_fd(), request.into(), value) });
+        let done = Errno::result(unsafe { libc::ioctl(file.as_raw_fd(), request, value) });
         done.map(drop).map_err(|errno| refused(spec, what, errno))
     };
     if let Some(owner) = spec.owner {
-        set("TUNSETOWNER", libc::TUNSETOWNER as u32, owner.into())?;
+        set("TUNSETOWNER", libc::TUNSETOWNER as _, owner.into())?;
     }
     if let Some(group) = spec.group {
-        set("TUNSETGROUP", libc::TUNSETGROUP as u32, group.into())?;
+        set("TUNSETGROUP", libc::TUNSETGROUP as _, group.into())?;
     }
     if !spec.offloads.is_empty() {
-        set("TUNSETOFFLOAD", libc::TUNSETOFFLOAD as u32, offloads(&spec.offloads))?;
+        set("TUNSETOFFLOAD", libc::TUNSETOFFLOAD as _, offloads(&spec.offloads))?;
     }
-    set("TUNSETPERSIST", libc::TUNSETPERSIST as u32, 1)
+    set("TUNSETPERSIST", libc::TUNSETPERSIST as _, 1)
 }
 
 fn flags(spec: &TapSpec) -> libc::c_short {
