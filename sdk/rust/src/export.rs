@@ -102,8 +102,9 @@ macro_rules! export {
         #[cfg(target_arch = "wasm32")]
         const _: () = {
             #[used]
-            #[unsafe(link_section = "wasmhook:phases")]
-            static PHASES: [u8; 1] = [<$hook as $crate::Hook>::PHASES as u8];
+            #[unsafe(link_section = "wasmhook:traits")]
+            static TRAITS: [u8; 1] = [<$hook as $crate::Hook>::PHASES as u8
+                | if <$hook as $crate::Hook>::BREAKS_THINGS { 4 } else { 0 }];
         };
     };
 }

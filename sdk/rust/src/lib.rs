@@ -50,9 +50,11 @@ pub mod bindings {
 }
 
 pub mod carry;
+pub mod chaos;
 pub mod clock;
 mod export;
 mod failure;
+pub mod file;
 mod host;
 pub mod ipam;
 pub mod link;
@@ -83,8 +85,8 @@ pub use wasmhook_net_types as net;
 pub mod prelude {
     pub use crate::cni::{CniResult, Error as CniError, Object};
     pub use crate::{
-        Failure, Hook, HostError, Outcome, Phases, Post, Pre, Request, Result, carry, clock, ipam, link,
-        metrics, net, nft, plugin, provider, random, state, sysctl, tap,
+        Failure, Hook, HostError, Outcome, Phases, Post, Pre, Request, Result, carry, chaos, clock, file,
+        ipam, link, metrics, net, nft, plugin, provider, random, state, sysctl, tap,
     };
     pub use crate::{debug, error, info, trace, warn};
     pub use serde::{Deserialize, Serialize};

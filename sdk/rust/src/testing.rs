@@ -10,6 +10,7 @@
 //! ```
 
 use crate::HostError;
+use crate::chaos::End;
 use crate::cni::Object;
 use std::cell::RefCell;
 use wasmhook_net_types::{Model, NetError};
@@ -20,6 +21,7 @@ type Plugins = Box<dyn FnMut(&str, &str, &Object) -> Result<Option<String>, Host
 thread_local! {
     static NETWORK: RefCell<Model> = RefCell::new(Model::new());
     static PLUGINS: RefCell<Option<Plugins>> = const { RefCell::new(None) };
+    static END: RefCell<Option<(End, bool)>> = const { RefCell::new(None) };
 }
 
 /// Looks at the networks, or makes them what they are to be.
@@ -30,6 +32,18 @@ pub fn with<T>(look: impl FnOnce(&mut Model) -> T) -> T {
 /// What plugins do from now on. Without it, there are none.
 pub fn plugins(run: impl FnMut(&str, &str, &Object) -> Result<Option<String>, HostError> + 'static) {
     PLUGINS.set(Some(Box::new(run)));
+}
+
+/// How the call would end instead of as it should, and whether what was done is kept; forgotten by asking.
+#[must_use]
+pub fn end() -> Option<(End, bool)> {
+    END.take()
+}
+
+#[allow(clippy::unnecessary_wraps, reason = "the contract's shape")]
+pub(crate) fn ends(end: End, keep: bool) -> Result<(), HostError> {
+    END.set(Some((end, keep)));
+    Ok(())
 }
 
 pub(crate) fn network<T>(act: impl FnOnce(&mut Model) -> Result<T, NetError>) -> Result<T, HostError> {

@@ -47,8 +47,12 @@ pub trait Hook {
     const LOG_PANICS: bool = true;
 
     /// The phases that it has something to do in. A hook that leaves one out is not started for it, which saves a
-    /// third of what it costs. The module carries this in its custom section `wasmhook:phases`.
+    /// third of what it costs. The module carries this in its custom section `wasmhook:traits`.
     const PHASES: Phases = Phases::Both;
+
+    /// Does it break things on purpose? Such a hook is skipped while faults are switched off on the node (`wasmhookctl
+    /// faults off`). The module carries this, too.
+    const BREAKS_THINGS: bool = false;
 
     /// Before the plugin.
     fn pre(request: &Request) -> Result<Pre> {
