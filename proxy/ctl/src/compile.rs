@@ -141,8 +141,8 @@ fn compile(store: &Compiled, module: &Path, bytes: &[u8]) -> Result<Row, Failure
     let (artifact, milliseconds) = match store.find_digest(&digest) {
         Some(artifact) => (artifact, 0),
         None => {
-            let MachineCode { code, phases } = machine_code(module, bytes)?;
-            (store.put(&digest, &code, phases.bits())?, started.elapsed().as_millis().max(1))
+            let MachineCode { code, traits } = machine_code(module, bytes)?;
+            (store.put(&digest, &code, traits.bits())?, started.elapsed().as_millis().max(1))
         }
     };
     let compiled_bytes =
@@ -182,7 +182,7 @@ fn to_stdout(store: &Compiled, modules: &[PathBuf]) -> Result<Verdict, Failure> 
         return Err(Failure::Value("--stdout", "takes one module".into()));
     };
     let bytes = read(module)?;
-    let MachineCode { code, phases } = machine_code(module, &bytes)?;
-    store.write_to(&mut io::stdout().lock(), &Digest::of(&bytes), &code, phases.bits())?;
+    let MachineCode { code, traits } = machine_code(module, &bytes)?;
+    store.write_to(&mut io::stdout().lock(), &Digest::of(&bytes), &code, traits.bits())?;
     Ok(Verdict::Good)
 }

@@ -247,7 +247,7 @@ fn request(verb: Verb, asked: &Asked) -> Request {
 
 /// Compiled for this run alone: nothing on the machine is touched.
 fn artifact(path: &Path, bytes: &[u8]) -> Result<File, Failure> {
-    let MachineCode { code, phases } = compile::machine_code(path, bytes)?;
+    let MachineCode { code, traits } = compile::machine_code(path, bytes)?;
     let mut file = File::from(
         nix::sys::memfd::memfd_create("wasmhook-try", nix::sys::memfd::MFdFlags::MFD_CLOEXEC)
             .map_err(io::Error::from)?,
@@ -256,7 +256,7 @@ fn artifact(path: &Path, bytes: &[u8]) -> Result<File, Failure> {
         &mut file,
         &Digest::of(bytes),
         &code,
-        phases.bits(),
+        traits.bits(),
     )?;
     Ok(file)
 }

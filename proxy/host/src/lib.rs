@@ -8,8 +8,11 @@
 mod addressing;
 mod carry;
 #[allow(clippy::unnecessary_wraps, reason = "one shape for all functions in the tables")]
+mod chaos;
+#[allow(clippy::unnecessary_wraps, reason = "one shape for all functions in the tables")]
 mod clock;
 mod failure;
+mod file;
 mod grant;
 mod ipam;
 mod link;
@@ -26,6 +29,7 @@ mod tap;
 mod trail;
 mod undo;
 
+pub use chaos::{End, Ending, SharedEnding};
 pub use clock::Clock;
 pub use failure::Failure;
 pub use grant::{ANY, Grant, Scopes};
@@ -93,6 +97,8 @@ pub struct Visit {
     pub args: Vec<(String, String)>,
     /// How much an attachment may have.
     pub most: Most,
+    /// How the call ends, if not as it should.
+    pub ending: SharedEnding,
     /// Time that was spent on other plugins, which is not the hook's.
     pub elsewhere: Duration,
 }
@@ -135,7 +141,7 @@ pub struct Interface {
 }
 
 /// Everything there is behind the door.
-pub const INTERFACES: [&Interface; 12] = [
+pub const INTERFACES: [&Interface; 14] = [
     &log::INTERFACE,
     &carry::INTERFACE,
     &clock::INTERFACE,
@@ -148,6 +154,8 @@ pub const INTERFACES: [&Interface; 12] = [
     &nft::INTERFACE,
     &ipam::INTERFACE,
     &plugin::INTERFACE,
+    &file::INTERFACE,
+    &chaos::INTERFACE,
 ];
 
 /// The interface of this name.
@@ -257,6 +265,7 @@ mod tests {
             config: "{}".into(),
             args: Vec::new(),
             most: Most { links: 64, leases: 64 },
+            ending: SharedEnding::default(),
             elsewhere: Duration::ZERO,
         }
     }

@@ -182,7 +182,7 @@ fn judge(key: &str, value: Option<&[u8]>) -> Result<(), Failure> {
 
 /// base64; a list of no numbers is as good.
 #[derive(Debug)]
-struct Bytes(Vec<u8>);
+pub(crate) struct Bytes(pub(crate) Vec<u8>);
 
 impl<'de> Deserialize<'de> for Bytes {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {

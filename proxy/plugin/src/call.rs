@@ -87,6 +87,13 @@ impl Call<'_> {
         self.guests.follow(Arc::new(Mutex::new(Known::of(story))));
     }
 
+    /// A hook wants this: until the runtime ends it, or the call's time does.
+    pub(crate) fn hang(&self) -> Error {
+        std::thread::sleep(self.means.left());
+        self.guests.ending().forget();
+        Error::Hung
+    }
+
     /// Never, when somebody says that it is meant to be (`CNI_NETNS_OVERRIDE`).
     pub(crate) fn is_our_namespace(&self) -> bool {
         if self.overrides_namespace_check() {

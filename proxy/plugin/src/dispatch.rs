@@ -11,6 +11,7 @@ use crate::settings::Settings;
 use crate::verbs;
 use crate::visit::Guests;
 use crate::watchdog;
+use nix::sys::signal::{SigHandler, Signal, raise, signal};
 use serde_json::{json, value::RawValue};
 use std::cell::RefCell;
 use std::ffi::OsString;
@@ -20,6 +21,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 use wasmhook_cni::{self as cni, Args, Asked, Environment, Object, PluginConfig, SpecVersion, Verb, code};
+use wasmhook_host::{End, Ending, SharedEnding};
 use wasmhook_store::{Bypass, Journals, Versions};
 
 /// Whoever started us, with all that passes between us.
@@ -41,7 +43,8 @@ const LONGEST: u64 = 16 << 20;
 
 /// Answers one call: exactly one JSON document on stdout, or none where the verb has none. Returns the exit code.
 pub fn run(caller: &mut Caller<'_>) -> u8 {
-    let answered = catch_unwind(AssertUnwindSafe(|| answer(caller))).unwrap_or_else(|_| {
+    let ending = SharedEnding::default();
+    let answered = catch_unwind(AssertUnwindSafe(|| answer(caller, &ending))).unwrap_or_else(|_| {
         Err(cni::Error::new(code::UNTYPED, "panic in wasmhook: a mistake of ours, please report it"))
     });
     let (document, exit) = match answered {
@@ -52,9 +55,14 @@ pub fn run(caller: &mut Caller<'_>) -> u8 {
             (serde_json::to_string(&error).ok(), 1)
         }
     };
+    let document = document.map(|it| it + "\n").unwrap_or_default();
     watchdog::call_off();
-    let printed =
-        document.map_or(Ok(()), |it| writeln!(caller.stdout, "{it}")).and_then(|()| caller.stdout.flush());
+    let (document, exit) = match ending.said() {
+        Some(Ending { how: End::Print { stdout, exit_code }, .. }) => (stdout, exit_code),
+        Some(Ending { how: End::Signal(number), .. }) if caller.alone => return die(number),
+        _ => (document.into_bytes(), exit),
+    };
+    let printed = caller.stdout.write_all(&document).and_then(|()| caller.stdout.flush());
     if let Err(error) = printed {
         let _ = writeln!(caller.stderr, "wasmhook: stdout: {error}");
         return 1;
@@ -62,7 +70,18 @@ pub fn run(caller: &mut Caller<'_>) -> u8 {
     exit
 }
 
-fn answer(caller: &mut Caller<'_>) -> Result<Option<Object>, cni::Error> {
+/// As a plugin does that dies.
+fn die(number: i32) -> u8 {
+    if let Ok(number) = Signal::try_from(number) {
+        // SAFETY: the default action is no handler.
+        #[allow(unsafe_code, reason = "signal(2)")]
+        let _ = unsafe { signal(number, SigHandler::SigDfl) };
+        let _ = raise(number);
+    }
+    1
+}
+
+fn answer(caller: &mut Caller<'_>, ending: &SharedEnding) -> Result<Option<Object>, cni::Error> {
     let variables = Arc::new(std::mem::take(&mut caller.environment));
     let lookup = |name: &str| {
         variables.iter().find(|(key, _)| key == name).map(|(_, value)| value.to_string_lossy().into_owned())
@@ -95,7 +114,7 @@ fn answer(caller: &mut Caller<'_>) -> Result<Option<Object>, cni::Error> {
     let version = version(environment.verb, &config)?;
     let settings = lookup("WASMHOOK_CONFIG").filter(|it| !it.is_empty());
     let settings = settings.as_deref().map(Path::new);
-    serve(environment, variables.clone(), config, version, settings, caller)
+    serve(environment, variables.clone(), config, version, settings, (caller, ending))
         .map_err(cni::Error::from)
         .map_err(|error| cni::Error {
             cni_version: error.cni_version.or_else(|| Some(version.to_string())),
@@ -110,7 +129,7 @@ fn serve(
     mut config: PluginConfig,
     version: SpecVersion,
     settings: Option<&Path>,
-    caller: &mut Caller<'_>,
+    (caller, ending): (&mut Caller<'_>, &SharedEnding),
 ) -> Result<Option<Object>, Error> {
     let verb = environment.verb;
     let started = Instant::now();
@@ -153,7 +172,7 @@ fn serve(
         config,
         place,
         prev_result,
-        guests: Guests::new(&settings, &entry.hooks).for_entry(&entry.id),
+        guests: Guests::new(&settings, &entry.hooks).for_entry(&entry.id).end_by(ending),
         entry,
         journals: Journals::new(&settings.state),
         means: Means { around, path: &path, started, budgets: settings.budgets },
@@ -165,7 +184,18 @@ fn serve(
     }
     match verb {
         Verb::Add => verbs::add(&call),
-        Verb::Del => verbs::del(&call),
+        Verb::Del => {
+            let deleted = verbs::del(&call);
+            match ending.said() {
+                Some(_) if !call.entry.may_fail_del => {
+                    tracing::warn!("a hook wants to break this DEL; ignored (`mayFailDel` is not set)");
+                    ending.forget();
+                }
+                Some(Ending { how: End::Hang, .. }) => return Err(call.hang()),
+                _ => {}
+            }
+            deleted
+        }
         Verb::Check => verbs::check(&call),
         Verb::Gc => verbs::gc(&call),
         Verb::Status => verbs::status(&call),

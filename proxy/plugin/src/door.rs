@@ -161,7 +161,7 @@ impl Door for HostDoor {
 mod tests {
     use super::*;
     use std::time::Instant;
-    use wasmhook_host::{Clock, Most, Reach};
+    use wasmhook_host::{Clock, Most, Reach, SharedEnding};
     use wasmhook_net_types::Model;
     use wasmhook_store::State;
 
@@ -191,6 +191,7 @@ mod tests {
             config: "{}".into(),
             args: Vec::new(),
             most: Most { links: 64, leases: 64 },
+            ending: SharedEnding::default(),
             elsewhere: Duration::ZERO,
         };
         let limits = Limits { host_calls: 4, log_lines: 2, log_bytes: 100, ..Limits::default() };

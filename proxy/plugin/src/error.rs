@@ -69,6 +69,12 @@ pub enum Error {
     /// The journal cannot be kept.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// A hook has made this call hang.
+    #[error("a hook with the grant `chaos` has made this call hang until its time was over, on purpose")]
+    Hung,
+    /// A hook has made this call end in another way than with this error.
+    #[error("a hook with the grant `chaos` has broken this call on purpose")]
+    Broken,
     /// A CHECK that was not told what ADD had returned.
     #[error("CHECK needs prevResult, and the runtime sent none")]
     NothingToCheck,
@@ -158,7 +164,9 @@ impl From<Error> for cni::Error {
             }
             Error::OurNamespace => Self::new(cni::code::INVALID_NETNS, msg),
             Error::Attached(_) => Self::new(code::ATTACHED, msg),
-            Error::Busy(_) | Error::Abandoned => Self::new(cni::code::TRY_AGAIN, msg),
+            Error::Busy(_) | Error::Abandoned | Error::Hung | Error::Broken => {
+                Self::new(cni::code::TRY_AGAIN, msg)
+            }
             Error::Store(_) | Error::Effect(_) => Self::new(cni::code::IO, msg),
             Error::Left(error) => Self { msg, ..Self::from(*error) },
             Error::Hook(failure) => {

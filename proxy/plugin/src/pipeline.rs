@@ -6,6 +6,7 @@ use crate::error::{Error, HookFailure, Why};
 use crate::visit::{Asking, Seat, Visited};
 use serde_json::value::RawValue;
 use wasmhook_cni::{self as cni, Object, Verb, code, same_json};
+use wasmhook_host::{End, Ending};
 use wasmhook_wasm::{CniError, Phase, PostVerdict, PreVerdict, Request, Verdict};
 
 /// What the hooks stand around.
@@ -98,6 +99,7 @@ impl Round<'_, '_> {
             let phase = Phase::Pre(self.request(index));
             let Some(visited) = self.visit(index, &phase)? else { continue };
             let Verdict::Pre(verdict) = visited.verdict else { continue };
+            self.end_if_told()?;
             self.seats[index].1 = visited.carry;
             if self.only_watches(index, "pre", &verdict) {
                 continue;
@@ -149,6 +151,7 @@ impl Round<'_, '_> {
             let phase = Phase::Post(self.request(index), outcome);
             let Some(visited) = self.visit(index, &phase)? else { continue };
             let Verdict::Post(verdict) = visited.verdict else { continue };
+            self.end_if_told()?;
             if self.only_watches(index, "post", &verdict) {
                 continue;
             }
@@ -210,6 +213,18 @@ impl Round<'_, '_> {
         match call.guests.visit(&asking, &mut self.seats[index].0, call.means.left()) {
             Ok(visited) => Ok(Some(visited)),
             Err(failure) => self.on_failure(index, failure).map(|()| None),
+        }
+    }
+
+    /// A hook may have broken this call on purpose. What it says then counts no more, unless the call is to take its course; a
+    /// DEL does in any case.
+    fn end_if_told(&self) -> Result<(), Error> {
+        let call = self.pipeline.call;
+        match call.guests.ending().said() {
+            Some(_) if self.verb() == Verb::Del => Ok(()),
+            Some(Ending { how: End::Hang, .. }) => Err(call.hang()),
+            Some(Ending { keep: false, .. }) => Err(Error::Broken),
+            _ => Ok(()),
         }
     }
 

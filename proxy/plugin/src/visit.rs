@@ -10,11 +10,11 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use wasmhook_cni::Verb;
-use wasmhook_host::{Clock, Most, Plugins, Reach, Trail, Visit};
+use wasmhook_host::{Clock, Most, Plugins, Reach, SharedEnding, Trail, Visit};
 use wasmhook_net_types::Model;
-use wasmhook_store::{Artifact, Journals, Key, State};
+use wasmhook_store::{Artifact, FaultSwitch, Journals, Key, State};
 use wasmhook_wasm::{
-    Admission, Arrival, Fault, Isolation, Limits, Outside, Phase, Phases, Question, Request, Rooms, Usage,
+    Admission, Arrival, Fault, Isolation, Limits, Outside, Phase, Question, Request, Rooms, Traits, Usage,
     Verdict, expect_guests,
 };
 
@@ -40,6 +40,8 @@ pub struct Guests<'a> {
     plugins: RefCell<Option<Arc<Mutex<dyn Plugins>>>>,
     /// The hooks that have made or changed something, by their places.
     done: RefCell<BTreeSet<usize>>,
+    switch: FaultSwitch,
+    faults_are_off: OnceCell<bool>,
 }
 
 /// What host calls need of a node.
@@ -53,14 +55,15 @@ struct Node {
     reach: Arc<Mutex<Reach>>,
     /// Which of our entries a call is about, for what belongs to its attachment.
     entry: String,
+    ending: SharedEnding,
 }
 
 /// A hook that has been let in for this plugin call, or not yet.
 #[derive(Debug, Default)]
 pub struct Seat {
     rooms: Option<Rooms>,
-    /// When it has something to do, once that is known.
-    phases: Phases,
+    /// What its module says of itself, once that is known.
+    traits: Traits,
 }
 
 /// All hooks of a call, in one child.
@@ -68,7 +71,7 @@ pub struct Seat {
 struct Together {
     rooms: Rooms,
     /// Each hook's number among those that could be let in, and when it has something to do.
-    guests: Vec<Option<(usize, Phases)>>,
+    guests: Vec<Option<(usize, Traits)>>,
 }
 
 /// One phase of one hook of a list.
@@ -109,7 +112,8 @@ impl Node {
     fn without_effects(self, reach: Reach) -> Self {
         let state = Arc::new(Mutex::new(State::in_memory(self.state_quota)));
         let reach = Arc::new(Mutex::new(reach));
-        Self { clock: Clock::virtual_time(), metrics: None, state, reach, ..self }
+        let ending = SharedEnding::default();
+        Self { clock: Clock::virtual_time(), metrics: None, state, reach, ending, ..self }
     }
 }
 
@@ -135,11 +139,14 @@ impl<'a> Guests<'a> {
                 state_quota: settings.state_quota,
                 reach: Arc::new(Mutex::new(Reach::kernel(""))),
                 entry: String::new(),
+                ending: SharedEnding::default(),
             },
             watched: OnceCell::new(),
             trail: RefCell::new(None),
             plugins: RefCell::new(None),
             done: RefCell::default(),
+            switch: FaultSwitch::of(&settings.state),
+            faults_are_off: OnceCell::new(),
         }
     }
 
@@ -148,6 +155,17 @@ impl<'a> Guests<'a> {
     pub fn for_entry(mut self, id: &str) -> Self {
         id.clone_into(&mut self.node.entry);
         self
+    }
+
+    /// Hooks say here how the call ends, if not as it should.
+    pub(crate) fn end_by(mut self, ending: &SharedEnding) -> Self {
+        self.node.ending = ending.clone();
+        self
+    }
+
+    /// How the call ends, if not as it should.
+    pub(crate) fn ending(&self) -> &SharedEnding {
+        &self.node.ending
     }
 
     /// Nothing that hooks do happens: nobody sleeps, nothing is counted, what is remembered goes with this, and the
@@ -242,16 +260,16 @@ impl<'a> Guests<'a> {
         {
             return Ok(visited);
         }
-        if !seat.phases.have(asking.phase) {
+        if seat.rooms.is_some() && self.has_nothing_to_do(asking, seat.traits) {
             return Ok(Visited::nothing(asking.phase));
         }
         if seat.rooms.is_some() {
             return Ok(ask(asking, &mut seat.rooms, 0, (wall, self.visit_of(asking, wall)))?);
         }
         let hook = asking.hook();
-        let Artifact { file, module: digest, phases } = self.modules.artifact(hook, asking.verb)?;
-        seat.phases = Phases::from_bits(phases);
-        if !seat.phases.have(asking.phase) {
+        let Artifact { file, module: digest, traits } = self.modules.artifact(hook, asking.verb)?;
+        seat.traits = Traits::from_bits(traits);
+        if self.has_nothing_to_do(asking, seat.traits) {
             return Ok(Visited::nothing(asking.phase));
         }
         match self.enter_and_ask(asking, seat, &file, wall) {
@@ -264,6 +282,20 @@ impl<'a> Guests<'a> {
             }
             visited => Ok(visited?),
         }
+    }
+
+    /// In this phase, or while faults are switched off.
+    fn has_nothing_to_do(&self, asking: &Asking<'_>, traits: Traits) -> bool {
+        let hook = asking.hook();
+        let breaks_things = traits.breaks_things() || hook.grants.iter().any(|it| it.interface() == "chaos");
+        if breaks_things && *self.faults_are_off.get_or_init(|| self.switch.is_off()) {
+            tracing::info!(
+                hook = hook.name,
+                "skipped: faults are switched off on this node (`wasmhookctl faults on`)"
+            );
+            return true;
+        }
+        !traits.have(asking.phase)
     }
 
     fn visit_of(&self, asking: &Asking<'_>, wall: Duration) -> Visit {
@@ -298,11 +330,11 @@ impl<'a> Guests<'a> {
             *together = Some(self.let_all_in(asking)?);
         }
         let Some(Together { rooms, guests }) = together.take() else { return Ok(None) };
-        let Some((guest, phases)) = guests.get(asking.index).copied().flatten() else {
+        let Some((guest, traits)) = guests.get(asking.index).copied().flatten() else {
             *together = Some(Together { rooms, guests });
             return Ok(None);
         };
-        if !phases.have(asking.phase) {
+        if self.has_nothing_to_do(asking, traits) {
             *together = Some(Together { rooms, guests });
             return Ok(Some(Visited::nothing(asking.phase)));
         }
@@ -322,7 +354,7 @@ impl<'a> Guests<'a> {
         let mut arrivals = Vec::new();
         let mut guests = Vec::new();
         for ((hook, found), admits) in asking.hooks.iter().zip(&found).zip(&admissions) {
-            guests.push(found.as_ref().map(|it| (arrivals.len(), Phases::from_bits(it.phases))));
+            guests.push(found.as_ref().map(|it| (arrivals.len(), Traits::from_bits(it.traits))));
             arrivals.extend(found.as_ref().map(|found| Arrival {
                 artifact: &found.file,
                 limits: hook.limits,
@@ -402,6 +434,7 @@ impl Asking<'_> {
             config: request.config.clone(),
             args: request.args.clone(),
             most: Most { links: hook.limits.links, leases: hook.limits.leases },
+            ending: node.ending.clone(),
             elsewhere: Duration::ZERO,
         }
     }

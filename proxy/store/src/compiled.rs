@@ -108,15 +108,15 @@ impl Compiled {
         if self.is_trusted() { self.open(digest) } else { None }
     }
 
-    /// Puts an artifact in place: whole or not at all, also when the machine dies meanwhile. `phases` is kept with it.
-    pub fn put(&self, digest: &Digest, code: &[u8], phases: u8) -> Result<Artifact, StoreError> {
+    /// Puts an artifact in place: whole or not at all, also when the machine dies meanwhile. `traits` is kept with it.
+    pub fn put(&self, digest: &Digest, code: &[u8], traits: u8) -> Result<Artifact, StoreError> {
         self.prepare()?;
         let path = self.by_digest().join(digest.to_string());
         let unfinished = self.by_digest().join(format!(".{digest}.{}", std::process::id()));
         // Of a process that had our number and was killed.
         let _ = fs::remove_file(&unfinished);
         let written =
-            self.write(&unfinished, (digest, phases), code).and_then(|()| fs::rename(&unfinished, &path));
+            self.write(&unfinished, (digest, traits), code).and_then(|()| fs::rename(&unfinished, &path));
         if let Err(error) = written {
             let _ = fs::remove_file(&unfinished);
             return Err(StoreError::io("write", path)(error));
@@ -128,16 +128,16 @@ impl Compiled {
     }
 
     /// An artifact for a caller that can keep none: the code with its trailer.
-    pub fn write_to(&self, out: &mut impl Write, digest: &Digest, code: &[u8], phases: u8) -> io::Result<()> {
+    pub fn write_to(&self, out: &mut impl Write, digest: &Digest, code: &[u8], traits: u8) -> io::Result<()> {
         out.write_all(code)?;
-        out.write_all(&artifact::trailer(code.len(), digest, phases, &self.build_id))
+        out.write_all(&artifact::trailer(code.len(), digest, traits, &self.build_id))
     }
 
     /// What [`write_to`](Self::write_to) wrote for the module with this digest, if this is it.
     #[must_use]
     pub fn read_back(&self, file: File, digest: &Digest) -> Option<Artifact> {
-        let (module, phases) = artifact::label(&file, file.metadata().ok()?.len(), &self.build_id)?;
-        (module == *digest).then_some(Artifact { file, module, phases })
+        let (module, traits) = artifact::label(&file, file.metadata().ok()?.len(), &self.build_id)?;
+        (module == *digest).then_some(Artifact { file, module, traits })
     }
 
     /// Forgets an artifact that the engine did not take.
@@ -162,9 +162,9 @@ impl Compiled {
         }
     }
 
-    fn write(&self, path: &Path, (digest, phases): (&Digest, u8), code: &[u8]) -> io::Result<()> {
+    fn write(&self, path: &Path, (digest, traits): (&Digest, u8), code: &[u8]) -> io::Result<()> {
         let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
-        self.write_to(&mut file, digest, code, phases)?;
+        self.write_to(&mut file, digest, code, traits)?;
         file.sync_all()
     }
 
@@ -280,7 +280,7 @@ mod tests {
         assert!(!place.hits());
         place.put();
         assert!(place.hits());
-        assert_eq!(place.store.find_digest(&place.digest()).unwrap().phases, 3);
+        assert_eq!(place.store.find_digest(&place.digest()).unwrap().traits, 3);
     }
 
     #[test]

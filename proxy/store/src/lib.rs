@@ -12,6 +12,7 @@ mod compiled;
 mod counters;
 mod digest;
 mod error;
+mod faults;
 mod journal;
 mod namespace;
 mod pool;
@@ -25,6 +26,7 @@ pub use compiled::{CompileLock, Compiled, Lookup};
 pub use counters::Counters;
 pub use digest::Digest;
 pub use error::StoreError;
+pub use faults::FaultSwitch;
 pub use journal::{
     Access, Begin, Busy, Effect, Journal, Journals, Key, Record, Started, Step, Story, boot_id,
 };

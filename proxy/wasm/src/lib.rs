@@ -8,7 +8,7 @@
 //! (`room`). It comes in by one of two doors: as a `component`, whose imports are linked to the door (`link`) and whose
 //! values become JSON and back (`convert`), or as a `command`, with JSON on its streams; either may bring `wasi`.
 //! Messages cross the socket (`frame`), and a timer and a limiter watch (`alarm`, `limits`; `stack` makes room). `pool` lends memory from
-//! guest to guest. `phases` says when a hook is asked at all. `engine` holds the settings that compiler and runner must share; `compile` exists in `wasmhookctl` alone.
+//! guest to guest. `traits` say when a hook is asked at all. `engine` holds the settings that compiler and runner must share; `compile` exists in `wasmhookctl` alone.
 
 mod alarm;
 mod child;
@@ -29,12 +29,12 @@ mod frame;
 pub mod fuzzing;
 mod limits;
 mod link;
-mod phases;
 mod pool;
 mod rights;
 mod room;
 mod stack;
 mod tenant;
+mod traits;
 mod warm;
 mod wasi;
 
@@ -46,9 +46,9 @@ pub use door::{Admission, Door};
 pub use engine::build_id;
 pub use fault::{Culprit, Fault};
 pub use limits::Limits;
-pub use phases::Phases;
 pub use pool::expect_guests;
 pub use room::{Outcome, Outside, Phase, Report, Usage, Verdict};
+pub use traits::Traits;
 
 use serde::{Deserialize, Serialize};
 use std::fs::File;

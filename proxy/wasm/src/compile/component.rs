@@ -2,7 +2,7 @@
 
 use super::kind::Core;
 use super::{CompileError, Import, Inspection, Kind, MOST_IMPORTS, Source};
-use crate::{Phases, link};
+use crate::{Traits, link};
 use std::collections::BTreeMap;
 use wasi_preview1_component_adapter_provider as adapter;
 use wit_component::{ComponentEncoder, DecodedWasm};
@@ -60,7 +60,7 @@ pub(super) fn inspect(component: &[u8], kind: Kind) -> Result<Inspection, Compil
     let exports: Vec<_> = world.exports.keys().map(|key| resolve.name_world_key(key)).collect();
     let is_hook = exports.iter().any(|name| name == HANDLER);
     let imports = imports.into_values().collect();
-    Ok(Inspection { kind, is_hook, exports, imports, phases: Phases::default(), settings: None })
+    Ok(Inspection { kind, is_hook, exports, imports, traits: Traits::default(), settings: None })
 }
 
 fn source(import: &str) -> Source {

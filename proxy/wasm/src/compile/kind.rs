@@ -107,7 +107,7 @@ fn command(types: TypesRef<'_>, imports: &[(&str, &str, EntityType)]) -> Result<
         is_hook: true,
         exports: exports.into_keys().map(str::to_owned).collect(),
         imports: sources.into_values().collect(),
-        phases: crate::Phases::default(),
+        traits: crate::Traits::default(),
         settings: None,
     })
 }

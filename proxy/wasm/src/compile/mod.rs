@@ -15,7 +15,7 @@ mod proposals;
 
 pub use error::CompileError;
 
-use crate::{Phases, engine};
+use crate::{Traits, engine};
 use confined::Bounds;
 use kind::Found;
 use serde::{Deserialize, Serialize};
@@ -94,8 +94,8 @@ pub struct Inspection {
     pub exports: Vec<String>,
     /// What it imports; interfaces that hold types alone are left out.
     pub imports: Vec<Import>,
-    /// When it has something to do.
-    pub phases: Phases,
+    /// What it says of itself.
+    pub traits: Traits,
     /// The JSON schema of its settings, if it carries one. A stranger's: it may be anything.
     pub settings: Option<String>,
 }
@@ -105,8 +105,8 @@ pub struct Inspection {
 pub struct MachineCode {
     /// What [`Arrival::artifact`](crate::Arrival::artifact) wants.
     pub code: Vec<u8>,
-    /// When it has something to do.
-    pub phases: Phases,
+    /// What it says of itself.
+    pub traits: Traits,
 }
 
 impl Inspection {
@@ -125,11 +125,11 @@ pub fn compile(module: &[u8]) -> Result<MachineCode, CompileError> {
     let engine = || engine::compiler().map_err(|error| CompileError::Cranelift(format!("{error:#}")));
     let mut code = confined::run(&Bounds::default(), engine, |engine| {
         let mut code = compile_here(&engine, module)?;
-        code.push(carried::of(module)?.phases.bits());
+        code.push(carried::of(module)?.traits.bits());
         Ok(code)
     })?;
-    let phases = Phases::from_bits(code.pop().unwrap_or_default());
-    Ok(MachineCode { code, phases })
+    let traits = Traits::from_bits(code.pop().unwrap_or_default());
+    Ok(MachineCode { code, traits })
 }
 
 /// Reads a module's type. Nothing of it is run, nothing is compiled.
@@ -161,8 +161,8 @@ fn inspect_here(module: &[u8]) -> Result<Inspection, CompileError> {
         Found::Metadata(core) => component::inspect(&component::encode(module, &core)?, Kind::Metadata),
         Found::Command(command) => Ok(command),
     }?;
-    let carried::Carried { phases, settings } = carried::of(module)?;
-    Ok(Inspection { phases, settings, ..inspection })
+    let carried::Carried { traits, settings } = carried::of(module)?;
+    Ok(Inspection { traits, settings, ..inspection })
 }
 
 fn check_size(module: &[u8]) -> Result<(), CompileError> {
