@@ -6,6 +6,7 @@ use crate::error::Error;
 use crate::settings::Budgets;
 use crate::trail::Known;
 use crate::visit::Guests;
+use crate::when::Facts;
 use serde_json::value::RawValue;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -70,6 +71,11 @@ impl Call<'_> {
             }
         }
         config
+    }
+
+    /// What hooks select by, as far as it is known of the whole call.
+    pub(crate) fn facts(&self) -> Facts<'_> {
+        Facts::of(&self.environment, &self.network, &self.args, &self.config)
     }
 
     /// The attachment, as far as this entry is concerned.

@@ -11,6 +11,7 @@ use crate::settings::Settings;
 use crate::verbs;
 use crate::visit::Guests;
 use crate::watchdog;
+use crate::when::Facts;
 use nix::sys::signal::{SigHandler, Signal, raise, signal};
 use serde_json::{json, value::RawValue};
 use std::cell::RefCell;
@@ -164,8 +165,10 @@ fn serve(
         versions: Versions::new(&settings.state),
         stderr: RefCell::new(caller.stderr),
     };
+    let network = config.name();
+    entry.select(&Facts::of(&environment, &network, &args, &config));
     let call = Call {
-        network: config.name(),
+        network,
         environment,
         args,
         version,

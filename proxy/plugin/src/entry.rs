@@ -3,6 +3,7 @@
 use crate::limits::{Limit, LimitSettings};
 use crate::problem::Problems;
 use crate::settings::Settings;
+use crate::when::{Facts, When};
 use serde_json::value::RawValue;
 use std::borrow::Cow;
 use std::path::PathBuf;
@@ -69,6 +70,7 @@ pub struct Entry {
 
 /// A hook in the list.
 #[derive(Debug)]
+#[allow(clippy::struct_excessive_bools, reason = "each is a key of its own, or an answer")]
 pub struct HookSpec {
     /// `hooks[0]`.
     pub at: String,
@@ -80,6 +82,10 @@ pub struct HookSpec {
     pub pin: Option<Digest>,
     /// Handed to the hook as it is: JSON.
     pub config: Box<RawValue>,
+    /// Whom it meets.
+    pub when: When,
+    /// Could it meet this call at all? Without a call, yes.
+    pub selected: bool,
     /// What of the host it may use.
     pub grants: Vec<Grant>,
     /// What ends it.
@@ -191,6 +197,13 @@ impl Entry {
         }
     }
 
+    /// Leaves aside the hooks that cannot meet this call, whatever its plugin and phase.
+    pub fn select(&mut self, facts: &Facts<'_>) {
+        for hook in &mut self.hooks {
+            hook.selected = hook.when.holds(&hook.name, facts);
+        }
+    }
+
     /// Keys of a wrapping entry that neither we nor anybody behind us reads: not an error, as a later version of
     /// the specification may have put them there, but most likely meant for the delegate.
     #[must_use]
@@ -284,9 +297,24 @@ fn judge_delegate(object: &Object, at: &str, delegate: &Object, place: Place, pr
 }
 
 impl HookSpec {
+    /// Is a node not ready for pods without it?
+    pub(crate) fn guards_every_add(&self) -> bool {
+        self.required || (self.on_failure.effect(Verb::Add) == Effect::Fail && !self.when.excludes_an_add())
+    }
+
     fn read(hook: &Object, at: String, limits: &LimitSettings, problems: &mut Problems) -> Option<Self> {
-        const KEYS: [&str; 9] =
-            ["module", "sha256", "config", "grants", "limits", "onFailure", "mode", "required", "bypassable"];
+        const KEYS: [&str; 10] = [
+            "module",
+            "sha256",
+            "config",
+            "when",
+            "grants",
+            "limits",
+            "onFailure",
+            "mode",
+            "required",
+            "bypassable",
+        ];
         problems.unknown_keys(hook, &at, &KEYS);
         if !hook.contains("module") {
             problems.add(format!("{at}.module"), "missing; write a module's name or absolute path");
@@ -296,6 +324,7 @@ impl HookSpec {
             text.parse().map_err(|()| format!("{text:?}: write the module's SHA-256, 64 hex digits"))
         };
         let pin = problems.parse(hook, &at, "sha256", digest);
+        let when = When::read(hook, &at, problems);
         let grants = read_grants(hook, &at, problems);
         let limits = read_limits(hook, &at, limits, problems);
         let monitor = problems.parse(hook, &at, "mode", is_monitor).unwrap_or_default();
@@ -312,6 +341,8 @@ impl HookSpec {
             module,
             pin,
             config: config?,
+            when,
+            selected: true,
             grants,
             limits,
             on_failure,
@@ -444,11 +475,11 @@ mod tests {
                 "`mayFailDel`: invalid type: string \"yes\", expected a boolean",
                 "`delegate.type`: missing; write the name of the plugin to run",
                 "`hooks[0]`: 7: write an object with `module`",
-                "`hooks[1].modul`: unknown key; known here: module, sha256, config, grants, limits, onFailure, mode, required, bypassable",
+                "`hooks[1].modul`: unknown key; known here: module, sha256, config, when, grants, limits, onFailure, mode, required, bypassable",
                 "`hooks[1].module`: missing; write a module's name or absolute path",
                 "`hooks[2].module`: \"../x\": write an absolute path, or a name of letters, digits, `-`, `_` and `.`",
                 "`hooks[2].sha256`: \"12\": write the module's SHA-256, 64 hex digits",
-                "`hooks[2].grants[0]`: \"links\": no such grant; there are: carry, clock, random, metrics, state, link, tap, sysctl, nft, ipam, plugin",
+                "`hooks[2].grants[0]`: \"links\": no such grant; there are: carry, clock, random, metrics, state, link, tap, sysctl, nft, ipam, plugin, file, chaos",
                 "`hooks[2].limits.cpu`: \"fast\": write a time such as \"500ms\", \"2s\" or \"1m\"",
                 "`hooks[2].limits.wall`: \"0s\": nothing runs in no time",
                 "`hooks[2].limits.memory`: 1TiB: 4GiB at most",

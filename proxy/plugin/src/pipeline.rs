@@ -4,6 +4,7 @@ use crate::call::Call;
 use crate::entry::Effect;
 use crate::error::{Error, HookFailure, Why};
 use crate::visit::{Asking, Seat, Visited};
+use crate::when::Facts;
 use serde_json::value::RawValue;
 use wasmhook_cni::{self as cni, Object, Verb, code, same_json};
 use wasmhook_host::{End, Ending};
@@ -49,6 +50,10 @@ struct Round<'p, 'c> {
     pipeline: Pipeline<'p, 'c>,
     /// Each hook's place in its room, and what its `pre` left for its `post`.
     seats: Vec<(Seat, Option<String>)>,
+    /// Whether each hook is met before and after the plugin.
+    met: Vec<[bool; 2]>,
+    /// For hooks: what of the call stands in no other field.
+    extra: String,
     replaced: bool,
     refused: Option<Error>,
 }
@@ -67,9 +72,33 @@ impl Pipeline<'_, '_> {
     /// Hooks, plugin, hooks.
     pub(crate) fn run(self) -> Outcome {
         let seats = self.call.entry.hooks.iter().map(|_| Default::default()).collect();
-        let mut round = Round { pipeline: self, seats, replaced: false, refused: None };
+        let (met, extra) = self.select();
+        let mut round = Round { pipeline: self, seats, met, extra, replaced: false, refused: None };
         let standing = round.run();
         Outcome { standing, replaced: round.replaced, refused: round.refused }
+    }
+
+    /// By what is there before the first hook has changed it.
+    fn select(&self) -> (Vec<[bool; 2]>, String) {
+        let mut facts =
+            Facts { plugin: Some(self.plugin.name()), config: Some(&self.config), ..self.call.facts() };
+        let mut met = Vec::with_capacity(self.call.entry.hooks.len());
+        for hook in &self.call.entry.hooks {
+            met.push(["pre", "post"].map(|phase| {
+                facts.phase = Some(phase);
+                hook.selected && hook.when.holds(&hook.name, &facts)
+            }));
+            if met.last() == Some(&[false, false]) && tracing::enabled!(tracing::Level::DEBUG) {
+                facts.phase = None;
+                tracing::debug!(
+                    hook = hook.name,
+                    "not met: {}",
+                    hook.when.unmet(&hook.name, &facts).join("; ")
+                );
+            }
+        }
+        let extra = if met.iter().flatten().any(|it| *it) { facts.extra() } else { String::new() };
+        (met, extra)
     }
 }
 
@@ -96,6 +125,9 @@ impl Round<'_, '_> {
     /// The pre hooks, in list order. A result is an answer in the plugin's place.
     fn before(&mut self) -> Result<Step, Error> {
         for index in 0..self.seats.len() {
+            if !self.is_met(index, 0)? {
+                continue;
+            }
             let phase = Phase::Pre(self.request(index));
             let Some(visited) = self.visit(index, &phase)? else { continue };
             let Verdict::Pre(verdict) = visited.verdict else { continue };
@@ -137,6 +169,9 @@ impl Round<'_, '_> {
     /// The post hooks, in reverse order.
     fn after(&mut self, mut standing: Standing) -> Standing {
         for index in (0..self.seats.len()).rev() {
+            if !self.met[index][1] {
+                continue;
+            }
             let outcome = match standing {
                 Ok(ref result) => Ok(result.as_ref().map_or_else(String::new, Object::to_string)),
                 // Ours or the machine's, a hook has no say in it.
@@ -206,6 +241,20 @@ impl Round<'_, '_> {
         self.pipeline.call.guests.has_done(index)
     }
 
+    /// Is this hook's `pre` to be asked? One without which every ADD would fail must be there, even if it has no say in
+    /// STATUS itself.
+    fn is_met(&mut self, index: usize, phase: usize) -> Result<bool, Error> {
+        let call = self.pipeline.call;
+        let met = self.met[index];
+        if self.verb() == Verb::Status && met == [false, false] && call.entry.hooks[index].guards_every_add()
+        {
+            call.guests
+                .look_for(&call.entry.hooks, index)
+                .or_else(|failure| self.on_failure(index, failure))?;
+        }
+        Ok(met[phase])
+    }
+
     /// One phase of one hook. `None` when it is broken and that is to be ignored.
     fn visit(&mut self, index: usize, phase: &Phase) -> Result<Option<Visited>, Error> {
         let call = self.pipeline.call;
@@ -252,8 +301,7 @@ impl Round<'_, '_> {
             return Ok(());
         }
         // An ADD would fail: the runtime should know before it sends a pod here.
-        let guards = hook.required || hook.on_failure.effect(Verb::Add) == Effect::Fail;
-        if verb == Verb::Status && guards && failure.why.is_missing() {
+        if verb == Verb::Status && hook.guards_every_add() && failure.why.is_missing() {
             return Err(failure.into());
         }
         match hook.on_failure.effect(verb) {
@@ -310,7 +358,7 @@ impl Round<'_, '_> {
             hook_config: call.entry.hooks[index].config.get().to_owned(),
             dry_run: false,
             carry: self.seats[index].1.clone().unwrap_or_default(),
-            extra: "{}".to_owned(),
+            extra: self.extra.clone(),
         }
     }
 

@@ -1,7 +1,7 @@
 use crate::door::{HostDoor, SharedDoor, admits};
 use crate::entry::HookSpec;
 use crate::error::{HookFailure, Why};
-use crate::modules::Modules;
+use crate::modules::{ModuleError, Modules};
 use crate::settings::{Room, Settings};
 use std::cell::{Cell, OnceCell, RefCell};
 use std::collections::BTreeSet;
@@ -122,7 +122,7 @@ impl<'a> Guests<'a> {
     #[must_use]
     pub fn new(settings: &'a Settings, hooks: &[HookSpec]) -> Self {
         if settings.isolation == Room::None {
-            expect_guests(hooks.iter().map(|hook| hook.limits));
+            expect_guests(hooks.iter().filter(|hook| hook.selected).map(|hook| hook.limits));
         }
         let budget = settings.budgets.hooks;
         Self {
@@ -254,6 +254,17 @@ impl<'a> Guests<'a> {
         self.enter_and_ask(asking, seat, artifact, wall).map_err(|fault| asking.failure(fault.into()))
     }
 
+    /// Could this hook be let in? Whoever is not met is looked for all the same where an ADD needs it.
+    pub(crate) fn look_for(&self, hooks: &[HookSpec], index: usize) -> Result<(), HookFailure> {
+        let hook = &hooks[index];
+        let failure =
+            |why: Why| HookFailure { hook: hook.name.clone(), at: hook.at.clone(), phase: "pre", why };
+        match self.modules.artifact(hook, Verb::Status) {
+            Ok(_) | Err(ModuleError::NotCompiled { .. }) => Ok(()),
+            Err(error) => Err(failure(error.into())),
+        }
+    }
+
     fn try_visit(&self, asking: &Asking<'_>, seat: &mut Seat, wall: Duration) -> Result<Visited, Why> {
         if self.room == Room::Call
             && let Some(visited) = self.visit_together(asking, wall)?
@@ -348,8 +359,9 @@ impl<'a> Guests<'a> {
     }
 
     fn let_all_in(&self, asking: &Asking<'_>) -> Result<Together, Fault> {
+        let find = |hook: &HookSpec| self.modules.artifact(hook, asking.verb).ok();
         let found: Vec<_> =
-            asking.hooks.iter().map(|hook| self.modules.artifact(hook, asking.verb).ok()).collect();
+            asking.hooks.iter().map(|hook| if hook.selected { find(hook) } else { None }).collect();
         let admissions: Vec<_> = asking.hooks.iter().map(admission).collect();
         let mut arrivals = Vec::new();
         let mut guests = Vec::new();

@@ -1,6 +1,7 @@
 use crate::Result;
 use crate::cni::{Args, CniResult, Error, Object};
 use serde::de::DeserializeOwned;
+use std::collections::BTreeMap;
 
 /// One plugin call as the hook sees it.
 ///
@@ -60,6 +61,17 @@ impl Request {
         let text = if self.hook_config.is_empty() { "{}" } else { &self.hook_config };
         serde_json::from_str(text)
             .map_err(|error| crate::Failure::new(format!("`config` of this hook: {error}")))
+    }
+
+    /// The pod's annotations, if the runtime passes them: containerd does where the entry asks for the capability
+    /// `io.kubernetes.cri.pod-annotations`.
+    pub fn annotations(&self) -> Result<BTreeMap<String, String>> {
+        #[derive(Default, serde::Deserialize)]
+        struct Extra {
+            annotations: Option<BTreeMap<String, String>>,
+        }
+        let extra: Option<Extra> = optional(&self.extra)?;
+        Ok(extra.unwrap_or_default().annotations.unwrap_or_default())
     }
 
     /// What this hook's `pre` left with [`carry::set`](crate::carry::set).
