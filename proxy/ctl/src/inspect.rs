@@ -2,6 +2,7 @@ use crate::output::{BOLD, FAINT, GOOD, Output, size};
 use crate::{Failure, Verdict, compile};
 use clap::Args;
 use serde::Serialize;
+use serde_json::Value;
 use std::collections::BTreeSet;
 use std::io::Write;
 use std::path::PathBuf;
@@ -32,6 +33,10 @@ struct Report {
     grants: Vec<String>,
     /// Do they tell? Which host functions a command calls is known when it calls them.
     grants_known: bool,
+    /// `pre`, `post`: when it has something to do; `breaks-things`: it is skipped while faults are switched off.
+    traits: Vec<&'static str>,
+    /// The JSON schema of its `config`, if it carries one; text, where that is no JSON.
+    settings: Option<Value>,
     /// Imports that this wasmhook does not offer: the module cannot run here.
     unknown: Vec<String>,
     /// Is a compiled form of it in the node's store?
@@ -60,6 +65,10 @@ impl Inspect {
             hook: inspection.is_hook,
             grants_known: !inspection.calls_the_door(),
             exports: inspection.exports,
+            traits: inspection.traits.names(),
+            settings: inspection
+                .settings
+                .map(|text| serde_json::from_str(&text).unwrap_or(Value::String(text))),
             imports: Vec::new(),
             grants: Vec::new(),
             unknown: Vec::new(),
@@ -121,6 +130,12 @@ fn text(out: &mut dyn Write, report: &Report) -> std::io::Result<()> {
         (true, false) => format!("\"grants\": {:?}", report.grants),
     };
     row(out, "Grants", &grants)?;
+    let breaks = if report.traits.contains(&"breaks-things") { ", and breaks things on purpose" } else { "" };
+    let phases: Vec<_> = report.traits.iter().copied().filter(|it| *it != "breaks-things").collect();
+    row(out, "Runs in", &format!("{}{breaks}", phases.join(", ")))?;
+    if let Some(schema) = &report.settings {
+        settings(out, schema)?;
+    }
     if !report.unknown.is_empty() {
         row(out, "Unknown", &format!("{}: not offered here, so it cannot run", report.unknown.join(", ")))?;
     }
@@ -144,4 +159,23 @@ fn wasi(imports: &[Import]) -> Option<String> {
         "wasi: {}  {FAINT}locked down: no files, no network, no environment{FAINT:#}",
         packages.join(", ")
     ))
+}
+
+/// What can be said of it in lines; `-o json` has all of it.
+fn settings(out: &mut dyn Write, schema: &Value) -> std::io::Result<()> {
+    let title = schema["title"].as_str().unwrap_or("see `-o json` for its schema");
+    writeln!(out, "{BOLD}{:<9}{BOLD:#} {}", "Settings", title.escape_debug())?;
+    for (key, property) in schema["properties"].as_object().into_iter().flatten() {
+        let what = property["description"].as_str().unwrap_or_default();
+        let first = what.split(['\n', ';']).next().unwrap_or_default();
+        let first = first.split_inclusive(". ").next().unwrap_or_default().trim_end();
+        writeln!(
+            out,
+            "{:<9} {BOLD}{}{BOLD:#}  {FAINT}{}{FAINT:#}",
+            "",
+            key.escape_debug(),
+            first.escape_debug()
+        )?;
+    }
+    Ok(())
 }

@@ -1,15 +1,20 @@
 //! `wasmhookctl`: what a person types. It holds the compiler; `wasmhook`, which runtimes start, does not.
 //!
 //! One file per command, in the order of [`Command`]; `output` is how all of them print. What `attachments` and `gc` go by
-//! is what is `held`, and whom `gc` asks what is `valid`.
+//! is what is `held`, and whom `gc` asks what is `valid`. What `try` and `validate` are asked about is what is `asked`; for the latter
+//! a hook's settings are judged by `hook_config`, and a call is `explain`ed.
 
+mod asked;
 mod attachments;
 mod bypass;
 mod compile;
 mod cri;
 mod diff;
+mod explain;
+mod faults;
 mod gc;
 mod held;
+mod hook_config;
 mod inspect;
 mod output;
 mod shell;
@@ -50,7 +55,8 @@ const EXAMPLES: &str = "Examples:
   wasmhookctl compile --all         before an upgrade, so that no pod waits
   wasmhookctl attachments           what is held on this node
   wasmhookctl gc --help             after a crash
-  wasmhookctl bypass on --for 30m   when a hook itself is the trouble";
+  wasmhookctl bypass on --for 30m   when a hook itself is the trouble
+  wasmhookctl faults off            no hook breaks anything on purpose";
 
 #[derive(Subcommand)]
 enum Command {
@@ -61,6 +67,7 @@ enum Command {
     Attachments(attachments::Attachments),
     Gc(gc::Gc),
     Bypass(bypass::Bypass),
+    Faults(faults::Faults),
     Completion(shell::Completion),
     Man(shell::Man),
 }
@@ -114,6 +121,7 @@ fn main() -> ExitCode {
             settings(&cli).and_then(|settings| command.run(&settings, cli.settings.as_deref(), &mut out))
         }
         Command::Bypass(command) => settings(&cli).and_then(|settings| command.run(&settings, &mut out)),
+        Command::Faults(command) => settings(&cli).and_then(|settings| command.run(&settings, &mut out)),
         Command::Completion(command) => command.run(),
         Command::Man(command) => command.run(),
     };
@@ -131,6 +139,12 @@ fn main() -> ExitCode {
 
 fn settings(cli: &Cli) -> Result<Settings, Failure> {
     Ok(Settings::load(cli.settings.as_deref())?)
+}
+
+/// A file that holds JSON of a certain shape.
+fn json_file<T: serde::de::DeserializeOwned>(path: &Path) -> Result<T, Failure> {
+    serde_json::from_slice(&read(path)?)
+        .map_err(|error| Failure::Content { path: path.into(), what: error.to_string() })
 }
 
 /// A file's bytes; `-` is stdin.

@@ -1,12 +1,13 @@
+use crate::asked::Asked;
 use crate::output::{BAD, BOLD, FAINT, GOOD, Output, size};
 use crate::{Failure, Verdict, compile, diff};
 use clap::Args;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use serde_json::{Value, json};
 use std::fs::File;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
-use wasmhook_cni::{Object, Verb};
+use wasmhook_cni::Object;
 use wasmhook_host::Grant;
 use wasmhook_net_types::Model;
 use wasmhook_plugin::entry::{Entry, HookSpec, Place};
@@ -14,7 +15,7 @@ use wasmhook_plugin::limits::LimitSettings;
 use wasmhook_plugin::settings::{Level, Room, Settings};
 use wasmhook_plugin::{Asking, Guests, HookFailure, Seat, Visited, start_log};
 use wasmhook_store::{Compiled, Digest};
-use wasmhook_wasm::{CniError, MachineCode, Outcome, Phase, PostVerdict, PreVerdict, Request, Usage};
+use wasmhook_wasm::{CniError, MachineCode, Outcome, Phase, PostVerdict, PreVerdict, Usage};
 
 /// Run one hook against one request, without root, namespaces or a plugin
 ///
@@ -61,21 +62,6 @@ pub(crate) struct Try {
     limit: Vec<String>,
 }
 
-/// A request as a person writes it.
-#[derive(Default, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-struct Asked {
-    verb: Option<String>,
-    config: Option<Object>,
-    hook_config: Option<Value>,
-    prev_result: Option<Object>,
-    result: Option<Object>,
-    args: Option<std::collections::BTreeMap<String, String>>,
-    container_id: Option<String>,
-    ifname: Option<String>,
-    netns: Option<String>,
-}
-
 #[derive(Serialize)]
 struct Report {
     module: PathBuf,
@@ -106,14 +92,9 @@ impl Try {
         let path = compile::resolve(&self.module, settings)?;
         let bytes = compile::read(&path)?;
         let asked = self.asked()?;
-        let verb: Verb = asked.verb.as_deref().unwrap_or("ADD").parse().map_err(|()| {
-            Failure::Value(
-                "--verb",
-                format!("{:?}: write ADD, DEL or CHECK", asked.verb.as_deref().unwrap_or("")),
-            )
-        })?;
+        let verb = asked.verb()?;
         let (hook, request, outcome) =
-            (self.hook(&path, &bytes, &asked)?, request(verb, &asked), self.outcome(&asked)?);
+            (self.hook(&path, &bytes, &asked)?, asked.request(verb), self.outcome(&asked)?);
         // The same way as on a node: in a child, its log on stderr.
         let settings = Settings {
             isolation: Room::Module,
@@ -123,7 +104,7 @@ impl Try {
         };
         start_log(&settings);
         let hooks = [hook];
-        let network: Model = self.network.as_deref().map(json_file).transpose()?.unwrap_or_default();
+        let network: Model = self.network.as_deref().map(crate::json_file).transpose()?.unwrap_or_default();
         let guests = Guests::new(&settings, &hooks).without_effects(network.clone());
         let artifact = artifact(&path, &bytes)?;
         let mut seat = Seat::default();
@@ -148,19 +129,19 @@ impl Try {
 
     /// The request file, with the options over it.
     fn asked(&self) -> Result<Asked, Failure> {
-        let mut asked: Asked = self.request.as_deref().map(json_file).transpose()?.unwrap_or_default();
+        let mut asked: Asked = self.request.as_deref().map(crate::json_file).transpose()?.unwrap_or_default();
         if let Some(verb) = &self.verb {
             asked.verb = Some(verb.clone());
         }
         if let Some(config) = &self.config {
-            asked.config = Some(json_file(config)?);
+            asked.config = Some(crate::json_file(config)?);
         }
         if let Some(result) = &self.result {
-            asked.result = Some(json_file(result)?);
+            asked.result = Some(crate::json_file(result)?);
         }
         if let Some(text) = &self.hook_config {
             asked.hook_config = Some(match text.strip_prefix('@') {
-                Some(file) => json_file(Path::new(file))?,
+                Some(file) => crate::json_file(Path::new(file))?,
                 None => serde_json::from_str(text)
                     .map_err(|error| Failure::Value("--hook-config", format!("not JSON: {error}")))?,
             });
@@ -217,36 +198,8 @@ impl Try {
     }
 }
 
-fn request(verb: Verb, asked: &Asked) -> Request {
-    let mut config = asked.config.clone().unwrap_or_else(|| {
-        let mut config = Object::new();
-        config.set_str("cniVersion", "1.0.0");
-        config.set_str("name", "try");
-        config
-    });
-    let inside = config.remove("prevResult").map(|it| it.get().to_owned());
-    let read = |key| config.read::<String>(key).ok().flatten().unwrap_or_default();
-    Request {
-        verb: verb.to_string(),
-        cni_version: read("cniVersion"),
-        network: read("name"),
-        // Our own entry is what a hook sees that stands alone.
-        plugin: Some(read("type")).filter(|it| it != "wasmhook").unwrap_or_default(),
-        container_id: asked.container_id.clone().unwrap_or_else(|| "try".into()),
-        netns: asked.netns.clone().unwrap_or_else(|| "/run/netns/try".into()),
-        ifname: asked.ifname.clone().unwrap_or_else(|| "eth0".into()),
-        args: asked.args.clone().unwrap_or_default().into_iter().collect(),
-        config: config.to_string(),
-        prev_result: asked.prev_result.as_ref().map(Object::to_string).or(inside).unwrap_or_default(),
-        hook_config: asked.hook_config.as_ref().map_or_else(|| "{}".into(), Value::to_string),
-        dry_run: true,
-        carry: String::new(),
-        extra: "{}".into(),
-    }
-}
-
 /// Compiled for this run alone: nothing on the machine is touched.
-fn artifact(path: &Path, bytes: &[u8]) -> Result<File, Failure> {
+pub(crate) fn artifact(path: &Path, bytes: &[u8]) -> Result<File, Failure> {
     let MachineCode { code, traits } = compile::machine_code(path, bytes)?;
     let mut file = File::from(
         nix::sys::memfd::memfd_create("wasmhook-try", nix::sys::memfd::MFdFlags::MFD_CLOEXEC)
@@ -259,11 +212,6 @@ fn artifact(path: &Path, bytes: &[u8]) -> Result<File, Failure> {
         traits.bits(),
     )?;
     Ok(file)
-}
-
-fn json_file<T: serde::de::DeserializeOwned>(path: &Path) -> Result<T, Failure> {
-    serde_json::from_slice(&crate::read(path)?)
-        .map_err(|error| Failure::Content { path: path.into(), what: error.to_string() })
 }
 
 impl PhaseReport {

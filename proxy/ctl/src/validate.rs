@@ -1,3 +1,6 @@
+use crate::asked::Asked;
+use crate::explain::{self, Explained, explain};
+use crate::hook_config::mistakes;
 use crate::output::{BAD, BOLD, FAINT, GOOD, Output};
 use crate::{Failure, Verdict, compile};
 use anstyle::AnsiColor;
@@ -11,12 +14,12 @@ use wasmhook_plugin::entry::{Entry, HookSpec, Place};
 use wasmhook_plugin::settings::Settings;
 use wasmhook_plugin::{Modules, find_plugin};
 use wasmhook_store::Digest;
-use wasmhook_wasm::{CompileError, Source};
+use wasmhook_wasm::{CompileError, Inspection, Source};
 
 /// Check a conflist: every mistake at once, with its place and what to do
 ///
-/// Checks our entries: keys, types, modules, pins, grants against what the modules import, delegates against
-/// `CNI_PATH`. Exit code: 0 when nothing is wrong (warnings are fine), 1 when something is, 2 when it can't be read.
+/// Checks our entries: keys, types, modules, pins, grants against what the modules import, each hook's own settings by its schema and by
+/// itself (nothing it does has an effect), delegates against `CNI_PATH`. Exit code: 0 when nothing is wrong (warnings are fine), 1 when something is, 2 when it can't be read.
 #[derive(Args)]
 pub(crate) struct Validate {
     /// A conflist or a single plugin configuration; `-` is stdin
@@ -24,6 +27,10 @@ pub(crate) struct Validate {
     /// Where plugins are looked up
     #[arg(long, value_name = "DIR:DIR", env = "CNI_PATH", default_value = "/opt/cni/bin")]
     cni_path: String,
+    /// Tell which hooks a request would meet, and why it would not meet the others. A JSON file as `try --request` takes it;
+    /// `-` is stdin
+    #[arg(long, value_name = "REQUEST")]
+    explain: Option<PathBuf>,
 }
 
 #[derive(Serialize)]
@@ -32,6 +39,9 @@ struct Report {
     valid: bool,
     errors: Vec<Finding>,
     warnings: Vec<Finding>,
+    /// With `--explain`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    hooks: Option<Vec<Explained>>,
 }
 
 #[derive(Serialize)]
@@ -48,12 +58,20 @@ impl Validate {
             path: self.conflist.clone(),
             what: format!("not a JSON object: {error}"),
         })?;
-        let mut check =
-            Check { settings, cni_path: &self.cni_path, errors: Vec::new(), warnings: Vec::new() };
-        check.document(&document);
-        let Check { errors, warnings, .. } = check;
+        let asked: Option<Asked> = self.explain.as_deref().map(crate::json_file).transpose()?;
+        let mut check = Check {
+            settings,
+            cni_path: &self.cni_path,
+            asked: asked.as_ref(),
+            errors: Vec::new(),
+            warnings: Vec::new(),
+            explained: Vec::new(),
+        };
+        check.document(&document)?;
+        let Check { errors, warnings, explained, .. } = check;
         let valid = errors.is_empty();
-        out.print(&Report { conflist: self.conflist.clone(), valid, errors, warnings }, print)?;
+        let hooks = asked.is_some().then_some(explained);
+        out.print(&Report { conflist: self.conflist.clone(), valid, errors, warnings, hooks }, print)?;
         Ok(if valid { Verdict::Good } else { Verdict::Bad })
     }
 }
@@ -61,12 +79,14 @@ impl Validate {
 struct Check<'a> {
     settings: &'a Settings,
     cni_path: &'a str,
+    asked: Option<&'a Asked>,
     errors: Vec<Finding>,
     warnings: Vec<Finding>,
+    explained: Vec<Explained>,
 }
 
 impl Check<'_> {
-    fn document(&mut self, document: &Object) {
+    fn document(&mut self, document: &Object) -> Result<(), Failure> {
         match document.read::<String>("cniVersion") {
             Ok(version) if version.as_deref().unwrap_or("").parse::<SpecVersion>().is_ok() => {}
             Ok(version) => {
@@ -80,7 +100,7 @@ impl Check<'_> {
         }
         if !document.contains("plugins") {
             if document.contains("type") {
-                if self.plugin(document, "").is_none() {
+                if self.plugin(document, "")?.is_none() {
                     self.warning(
                         "type",
                         "neither the plugin nor its `ipam` is wasmhook; nothing to check".into(),
@@ -89,16 +109,26 @@ impl Check<'_> {
             } else {
                 self.error("plugins", "missing; write a list of plugins".into());
             }
-            return;
+            return Ok(());
         }
         let plugins: Vec<Object> = match document.read("plugins") {
             Ok(plugins) => plugins.unwrap_or_default(),
-            Err(error) => return self.error("plugins", error.to_string()),
+            Err(error) => {
+                self.error("plugins", error.to_string());
+                return Ok(());
+            }
         };
         let mut ids: HashMap<String, usize> = HashMap::new();
         let mut ours = 0;
-        for (index, plugin) in plugins.iter().enumerate() {
-            let Some((place, id)) = self.plugin(plugin, &format!("plugins[{index}].")) else { continue };
+        for (index, plugin) in plugins.into_iter().enumerate() {
+            // As the runtime hands it over.
+            let mut plugin = plugin;
+            for key in ["name", "cniVersion"] {
+                if let Some(value) = document.raw(key) {
+                    plugin.set_raw(key, value.to_owned());
+                }
+            }
+            let Some((place, id)) = self.plugin(&plugin, &format!("plugins[{index}]."))? else { continue };
             ours += 1;
             if place == Place::Ipam {
                 continue;
@@ -113,20 +143,22 @@ impl Check<'_> {
         if ours == 0 {
             self.warning("plugins", "no plugin has \"type\": \"wasmhook\"; nothing to check".into());
         }
+        Ok(())
     }
 
     /// A plugin's configuration, if that or its `ipam` is ours: where, and the entry's id.
-    fn plugin(&mut self, config: &Object, at: &str) -> Option<(Place, String)> {
+    fn plugin(&mut self, config: &Object, at: &str) -> Result<Option<(Place, String)>, Failure> {
         let is_ours =
             |config: &Object| matches!(config.read::<String>("type"), Ok(Some(it)) if it == "wasmhook");
-        match Place::of(config) {
-            Place::Chain if is_ours(config) => Some((Place::Chain, self.entry(config, Place::Chain, at))),
+        let place = Place::of(config);
+        Ok(match place {
+            Place::Chain if is_ours(config) => Some((place, self.entry(config, place, at)?)),
             Place::Chain => None,
-            Place::Ipam => Some((Place::Ipam, self.entry(config, Place::Ipam, &format!("{at}ipam.")))),
-        }
+            Place::Ipam => Some((place, self.entry(config, place, &format!("{at}ipam."))?)),
+        })
     }
 
-    fn entry(&mut self, config: &Object, place: Place, at: &str) -> String {
+    fn entry(&mut self, config: &Object, place: Place, at: &str) -> Result<String, Failure> {
         let (mut entry, mut problems) = Entry::read(config, place, &self.settings.limits);
         entry.judge_grants(self.settings, &mut problems);
         for problem in problems.0 {
@@ -141,15 +173,18 @@ impl Check<'_> {
         let one = config.contains("delegate") || place == Place::Ipam;
         for (index, delegate) in entry.delegates.iter().enumerate() {
             let at = if one { format!("{at}delegate.") } else { format!("{at}delegates[{index}].") };
-            self.delegate(delegate, &at);
+            self.delegate(delegate, &at)?;
         }
-        for hook in &entry.hooks {
-            self.hook(hook, &format!("{at}{}", hook.at));
+        for index in 0..entry.hooks.len() {
+            self.hook(&entry.hooks, index, &format!("{at}{}", entry.hooks[index].at))?;
         }
-        entry.id
+        if let Some(asked) = self.asked {
+            self.explained.extend(explain(config, &entry, at, asked)?);
+        }
+        Ok(entry.id)
     }
 
-    fn delegate(&mut self, delegate: &Object, at: &str) {
+    fn delegate(&mut self, delegate: &Object, at: &str) -> Result<(), Failure> {
         let plugin: Option<String> = delegate.read("type").ok().flatten();
         if let Some(plugin) = plugin.filter(|it| !it.is_empty())
             && let Err(error) = find_plugin(&plugin, self.cni_path)
@@ -157,11 +192,13 @@ impl Check<'_> {
             self.error(&format!("{at}type"), format!("{error}; install it, or give --cni-path"));
         }
         if Place::of(delegate) == Place::Ipam {
-            self.entry(delegate, Place::Ipam, &format!("{at}ipam."));
+            self.entry(delegate, Place::Ipam, &format!("{at}ipam."))?;
         }
+        Ok(())
     }
 
-    fn hook(&mut self, hook: &HookSpec, at: &str) {
+    fn hook(&mut self, hooks: &[HookSpec], index: usize, at: &str) -> Result<(), Failure> {
+        let hook = &hooks[index];
         let modules = Modules::new(self.settings);
         let found = modules.path(&hook.module).map_err(|error| error.to_string());
         let read = |path: PathBuf| match compile::read(&path) {
@@ -171,7 +208,8 @@ impl Check<'_> {
         let (path, bytes) = match found.and_then(read) {
             Ok(module) => module,
             Err(what) => {
-                return self.error(&format!("{at}.module"), format!("{what}; install the module there"));
+                self.error(&format!("{at}.module"), format!("{what}; install the module there"));
+                return Ok(());
             }
         };
         let digest = Digest::of(&bytes);
@@ -183,14 +221,26 @@ impl Check<'_> {
                 format!("not compiled, so the first pod waits; run `wasmhookctl compile {}`", path.display());
             self.warning(&format!("{at}.module"), message);
         }
-        self.imports(hook, at, &path, &bytes);
+        let inspection = match wasmhook_wasm::inspect(&bytes) {
+            Ok(inspection) => inspection,
+            Err(error) => {
+                self.error(&format!("{at}.module"), format!("{}: {error}", path.display()));
+                return Ok(());
+            }
+        };
+        let before = self.errors.len();
+        self.imports(hook, at, &path, &inspection);
+        if self.errors.len() > before {
+            // It could not be asked.
+            return Ok(());
+        }
+        for (place, what) in mistakes(self.settings, hooks, index, (&path, &bytes), &inspection)? {
+            self.error(&format!("{at}.config{place}"), what);
+        }
+        Ok(())
     }
 
-    fn imports(&mut self, hook: &HookSpec, at: &str, path: &Path, bytes: &[u8]) {
-        let inspection = match wasmhook_wasm::inspect(bytes) {
-            Ok(inspection) => inspection,
-            Err(error) => return self.error(&format!("{at}.module"), format!("{}: {error}", path.display())),
-        };
+    fn imports(&mut self, hook: &HookSpec, at: &str, path: &Path, inspection: &Inspection) {
         if !inspection.is_hook {
             let error = CompileError::World;
             self.error(&format!("{at}.module"), format!("{}: {error}", path.display()));
@@ -243,6 +293,7 @@ fn print(out: &mut dyn Write, report: &Report) -> io::Result<()> {
             writeln!(out, "        {}", finding.message)?;
         }
     }
+    explain::print(out, report.hooks.as_deref().unwrap_or_default())?;
     let name = report.conflist.display();
     match (report.errors.len(), report.warnings.len()) {
         (0, 0) => writeln!(out, "{GOOD}✓{GOOD:#} {name}"),

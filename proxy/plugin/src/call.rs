@@ -45,32 +45,13 @@ impl Call<'_> {
 
     /// What a delegate gets before hooks have seen it.
     pub(crate) fn delegate_config(&self, delegate: &Object) -> Result<Object, Error> {
-        if self.is_ipam() {
-            return Ok(delegate::ipam_config(&self.config, delegate));
-        }
-        let mut config = delegate::config(&self.config, delegate);
-        let runtime_config = delegate::runtime_config(&self.config, delegate)
-            .map_err(|error| cni::Error::new(code::DECODING, error.to_string()))?;
-        if !runtime_config.is_empty() {
-            config.set_raw("runtimeConfig", delegate::to_raw(&runtime_config));
-        }
-        Ok(config)
+        delegate::handed_down(&self.config, self.place, delegate)
+            .map_err(|error| cni::Error::new(code::DECODING, error.to_string()).into())
     }
 
     /// What hooks see where there is no delegate: the configuration without what is ours alone.
     pub(crate) fn own_config(&self) -> Object {
-        let mut config = Object::clone(&self.config);
-        match self.place {
-            Place::Chain => {
-                config.remove("hooks");
-            }
-            Place::Ipam => {
-                let mut ipam = self.place.entry(&self.config).into_owned();
-                ipam.remove("hooks");
-                config.set_raw("ipam", delegate::to_raw(&ipam));
-            }
-        }
-        config
+        delegate::own(&self.config, self.place)
     }
 
     /// What hooks select by, as far as it is known of the whole call.

@@ -1,3 +1,4 @@
+use crate::entry::Place;
 use crate::process::{ExecuteError, Finished, execute};
 use crate::spawn::Program;
 use serde_json::value::RawValue;
@@ -108,8 +109,39 @@ pub fn find_plugin(plugin: &str, path: &str) -> Result<PathBuf, DelegateError> {
         .ok_or_else(|| DelegateError::NotFound { plugin: plugin.into(), path: directories.join(" ") })
 }
 
+/// What a delegate gets before hooks have seen it.
+pub(crate) fn handed_down(
+    entry: &PluginConfig,
+    place: Place,
+    delegate: &Object,
+) -> Result<Object, FieldError> {
+    if place == Place::Ipam {
+        return Ok(ipam_config(entry, delegate));
+    }
+    let mut handed_down = config(entry, delegate);
+    let runtime_config = runtime_config(entry, delegate)?;
+    if !runtime_config.is_empty() {
+        handed_down.set_raw("runtimeConfig", to_raw(&runtime_config));
+    }
+    Ok(handed_down)
+}
+
+/// What hooks see where there is no delegate: the configuration without what is ours alone.
+pub(crate) fn own(entry: &PluginConfig, place: Place) -> Object {
+    let mut config = Object::clone(entry);
+    match place {
+        Place::Chain => drop(config.remove("hooks")),
+        Place::Ipam => {
+            let mut ipam = place.entry(entry).into_owned();
+            ipam.remove("hooks");
+            config.set_raw("ipam", to_raw(&ipam));
+        }
+    }
+    config
+}
+
 /// What the plugin behind us as IPAM gets: all of the configuration, with its own block in place of ours.
-pub(crate) fn ipam_config(config: &PluginConfig, delegate: &Object) -> Object {
+fn ipam_config(config: &PluginConfig, delegate: &Object) -> Object {
     let mut config = Object::clone(config);
     config.remove("prevResult");
     config.set_raw("ipam", to_raw(delegate));
@@ -131,7 +163,7 @@ pub(crate) fn config(entry: &PluginConfig, delegate: &Object) -> Object {
 }
 
 /// Of what the runtime has put in, what the delegate's capabilities name.
-pub(crate) fn runtime_config(entry: &PluginConfig, delegate: &Object) -> Result<Object, FieldError> {
+fn runtime_config(entry: &PluginConfig, delegate: &Object) -> Result<Object, FieldError> {
     let wanted = PluginConfig::from(delegate.clone()).capabilities()?;
     let given: Object = entry.read("runtimeConfig")?.unwrap_or_default();
     let mut cut = Object::new();

@@ -15,6 +15,8 @@ use rusqlite::{Connection, TransactionBehavior};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
+const FILE: &str = "hooks.db";
+
 /// What the hooks of a node remember.
 #[derive(Debug)]
 pub struct State {
@@ -55,10 +57,16 @@ impl Space {
 }
 
 impl State {
+    /// Has anything been remembered on the node whose state this is?
+    #[must_use]
+    pub fn is_at(state: &Path) -> bool {
+        state.join(FILE).exists()
+    }
+
     /// In `hooks.db` below the node's state directory, with so many bytes for each module. Touches nothing.
     #[must_use]
     pub fn new(state: &Path, quota: u64) -> Self {
-        Self { file: Some(state.join("hooks.db")), quota, connection: None }
+        Self { file: Some(state.join(FILE)), quota, connection: None }
     }
 
     /// In memory, for trying a hook.

@@ -3,10 +3,12 @@
 //! All conditions must hold. What nobody says (a pod's name at GC, an annotation that the runtime does not pass) fits no
 //! pattern, and so does not keep a condition that only excludes.
 
+mod explain;
 mod pattern;
 mod read;
 mod sample;
 
+pub use explain::{Meeting, explain};
 use pattern::Patterns;
 use sample::Sample;
 use serde_json::Value;
@@ -50,7 +52,7 @@ pub struct Facts<'a> {
     /// `CNI_COMMAND`.
     pub verb: Verb,
     /// `pre` or `post`; `None`: whichever.
-    pub phase: Option<&'static str>,
+    pub phase: Option<&'a str>,
     /// The delegate's type; `None`: whichever.
     pub plugin: Option<&'a str>,
     /// The network's name.
