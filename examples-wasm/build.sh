@@ -68,6 +68,8 @@ fi
 cargo build -q --release --locked --target "$target"
 mkdir -p "$out"
 for manifest in */Cargo.toml */rust/Cargo.toml; do
+    # What hooks share is no hook.
+    grep -q cdylib "$manifest" || continue
     hook=${manifest%%/*}
     install -m 0644 "target/$target/release/${hook//-/_}.wasm" "$out/$hook.wasm"
 done

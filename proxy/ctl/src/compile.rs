@@ -138,12 +138,11 @@ fn compile(store: &Compiled, module: &Path, bytes: &[u8]) -> Result<Row, Failure
     let digest = Digest::of(bytes);
     store.prepare()?;
     let started = Instant::now();
-    let (artifact, milliseconds) = match store.find_digest(&digest) {
-        Some(artifact) => (artifact, 0),
-        None => {
-            let MachineCode { code, traits } = machine_code(module, bytes)?;
-            (store.put(&digest, &code, traits.bits())?, started.elapsed().as_millis().max(1))
-        }
+    let (artifact, milliseconds) = if let Some(artifact) = store.find_digest(&digest) {
+        (artifact, 0)
+    } else {
+        let MachineCode { code, traits } = machine_code(module, bytes)?;
+        (store.put(&digest, &code, traits.bits())?, started.elapsed().as_millis().max(1))
     };
     let compiled_bytes =
         artifact.file.metadata().map_err(|source| Failure::File { path: module.into(), source })?.len();
