@@ -166,27 +166,15 @@ impl Action {
 }
 
 fn unknown(name: &str) -> String {
-    let near = NAMES.iter().map(|it| (distance(it, name), it)).min().filter(|(distance, _)| *distance <= 2);
+    let near = NAMES
+        .iter()
+        .map(|it| (strsim::damerau_levenshtein(it, name), it))
+        .min()
+        .filter(|(distance, _)| *distance <= 2);
     match near {
         Some((_, near)) => format!("{name:?} is no action; did you mean {near:?}?"),
         None => format!("{name:?} is no action; there are {}", NAMES.join(", ")),
     }
-}
-
-/// How many letters two words are apart.
-fn distance(one: &str, other: &str) -> usize {
-    let other: Vec<char> = other.chars().collect();
-    let mut row: Vec<usize> = (0..=other.len()).collect();
-    for (i, a) in one.chars().enumerate() {
-        let mut diagonal = row[0];
-        row[0] = i + 1;
-        for (j, b) in other.iter().enumerate() {
-            let replaced = diagonal + usize::from(a != *b);
-            diagonal = row[j + 1];
-            row[j + 1] = replaced.min(row[j] + 1).min(row[j + 1] + 1);
-        }
-    }
-    row[other.len()]
 }
 
 /// `oops`, `5:oops`, `5:oops:more of it`.
