@@ -14,7 +14,7 @@ fn request(settings: &Value) -> Request {
         args: [pair("K8S_POD_NAMESPACE", "shop"), pair("K8S_POD_NAME", "web-0")].into_iter().collect(),
         config: CONFIG.into(),
         hook_config: settings.to_string(),
-        extra: r#"{"annotations":{"mtu":"9000"}}"#.into(),
+        extra: r#"{"runtimeConfig":{"io.kubernetes.cri.pod-annotations":{"mtu":"9000"}}}"#.into(),
         ..Request::default()
     }
 }

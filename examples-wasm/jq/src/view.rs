@@ -141,6 +141,7 @@ fn about(request: &Request) -> Result<String> {
         "plugin": request.plugin,
         "args": args,
         "annotations": request.annotations()?,
+        "runtimeConfig": request.runtime_config()?,
         "pod": arg("K8S_POD_NAME").map(|name| json!({
             "namespace": arg("K8S_POD_NAMESPACE"), "name": name, "uid": arg("K8S_POD_UID"),
         })),

@@ -53,6 +53,11 @@ impl Asked {
         runtime_config
     }
 
+    /// As the plugin puts it.
+    fn extra(&self) -> String {
+        self.runtime_config().map_or_else(|| json!({}), |it| json!({ "runtimeConfig": it })).to_string()
+    }
+
     /// What a hook is asked.
     pub(crate) fn request(&self, verb: Verb) -> Request {
         let mut config = self.config.clone().unwrap_or_else(|| {
@@ -81,11 +86,7 @@ impl Asked {
             hook_config: self.hook_config.as_ref().map_or_else(|| "{}".into(), Value::to_string),
             dry_run: true,
             carry: String::new(),
-            extra: self
-                .annotations
-                .as_ref()
-                .map_or_else(|| json!({}), |it| json!({ "annotations": it }))
-                .to_string(),
+            extra: self.extra(),
         }
     }
 }

@@ -46,11 +46,10 @@ pub(crate) fn mistakes(
     }
 }
 
-fn by_schema(schema: &str, config: &str) -> Result<Vec<(String, String)>, String> {
+fn by_schema(schema: &Value, config: &str) -> Result<Vec<(String, String)>, String> {
     let wrong = |error: &dyn std::fmt::Display| format!("the schema of its settings is unusable: {error}");
-    let schema: Value = serde_json::from_str(schema).map_err(|error| wrong(&error))?;
     let config: Value = serde_json::from_str(config).map_err(|error| error.to_string())?;
-    let validator = jsonschema::validator_for(&schema).map_err(|error| wrong(&error))?;
+    let validator = jsonschema::validator_for(schema).map_err(|error| wrong(&error))?;
     let told =
         |error: jsonschema::ValidationError<'_>| (place(error.instance_path().as_str()), error.to_string());
     Ok(validator.iter_errors(&config).take(MOST_MISTAKES).map(told).collect())
@@ -84,6 +83,7 @@ fn request(hook: &HookSpec) -> Request {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use serde_json::json;
 
     const SCHEMA: &str = r#"{"type":"object","required":["rules"],"additionalProperties":false,
         "properties":{"rules":{"type":"array","items":{"type":"object","properties":{"mtu":{"type":"integer","minimum":68}}}}}}"#;
@@ -91,7 +91,8 @@ mod tests {
     #[test]
     fn each_mistake_is_told_with_its_place() {
         let config = r#"{"rules":[{"mtu":1500},{"mtu":12}],"rulse":1}"#;
-        let mut mistakes = by_schema(SCHEMA, config).unwrap();
+        let schema = serde_json::from_str(SCHEMA).unwrap();
+        let mut mistakes = by_schema(&schema, config).unwrap();
         mistakes.sort();
         assert_eq!(
             mistakes,
@@ -100,14 +101,16 @@ mod tests {
                 (".rules[1].mtu".to_owned(), "12 is less than the minimum of 68".to_owned()),
             ]
         );
-        assert_eq!(by_schema(SCHEMA, r#"{"rules":[]}"#).unwrap(), []);
+        assert_eq!(by_schema(&schema, r#"{"rules":[]}"#).unwrap(), []);
     }
 
     #[test]
     fn a_schema_is_a_strangers() {
-        let told = |schema: &str| by_schema(schema, "{}").unwrap_err();
-        for schema in ["", "7", r#"{"type":"nothing"}"#, r#"{"$ref":"https://192.0.2.1/x"}"#] {
-            assert!(told(schema).starts_with("the schema of its settings is unusable: "), "{schema}");
+        let told = |schema: &Value| by_schema(schema, "{}").unwrap_err();
+        for schema in
+            [json!(""), json!(7), json!({ "type": "nothing" }), json!({ "$ref": "https://192.0.2.1/x" })]
+        {
+            assert!(told(&schema).starts_with("the schema of its settings is unusable: "), "{schema}");
         }
     }
 }

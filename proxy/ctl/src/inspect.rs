@@ -66,9 +66,7 @@ impl Inspect {
             grants_known: !inspection.calls_the_door(),
             exports: inspection.exports,
             traits: inspection.traits.names(),
-            settings: inspection
-                .settings
-                .map(|text| serde_json::from_str(&text).unwrap_or(Value::String(text))),
+            settings: inspection.settings,
             imports: Vec::new(),
             grants: Vec::new(),
             unknown: Vec::new(),

@@ -63,15 +63,22 @@ impl Request {
             .map_err(|error| crate::Failure::new(format!("`config` of this hook: {error}")))
     }
 
+    /// What the runtime has put in: `runtimeConfig` of the entry, all of it; the delegate's configuration has only what that asks
+    /// for.
+    pub fn runtime_config(&self) -> Result<Object> {
+        #[derive(Default, serde::Deserialize)]
+        #[serde(rename_all = "camelCase")]
+        struct Extra {
+            runtime_config: Option<Object>,
+        }
+        let extra: Option<Extra> = optional(&self.extra)?;
+        Ok(extra.unwrap_or_default().runtime_config.unwrap_or_default())
+    }
+
     /// The pod's annotations, if the runtime passes them: containerd does where the entry asks for the capability
     /// `io.kubernetes.cri.pod-annotations`.
     pub fn annotations(&self) -> Result<BTreeMap<String, String>> {
-        #[derive(Default, serde::Deserialize)]
-        struct Extra {
-            annotations: Option<BTreeMap<String, String>>,
-        }
-        let extra: Option<Extra> = optional(&self.extra)?;
-        Ok(extra.unwrap_or_default().annotations.unwrap_or_default())
+        Ok(self.runtime_config()?.read("io.kubernetes.cri.pod-annotations")?.unwrap_or_default())
     }
 
     /// What this hook's `pre` left with [`carry::set`](crate::carry::set).

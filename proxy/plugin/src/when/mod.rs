@@ -119,13 +119,11 @@ impl<'a> Facts<'a> {
             .get_or_init(|| self.entry.read("runtimeConfig").ok().flatten().unwrap_or_default())
     }
 
-    /// What hooks are told beside the fields of a request: `{"annotations": {…}}`, where there are any. The plugin's configuration
-    /// need not have them: it is the entry that asks for them.
+    /// What hooks are told beside the fields of a request: what the runtime has put in, all of it, where the plugin's
+    /// configuration has only what that asks for.
     pub(crate) fn extra(&self) -> String {
-        match self.runtime_config().get(ANNOTATIONS) {
-            Some(annotations @ Value::Object(_)) => {
-                serde_json::json!({ "annotations": annotations }).to_string()
-            }
+        match self.entry.raw("runtimeConfig") {
+            Some(given) if given.get() != "null" => format!(r#"{{"runtimeConfig":{}}}"#, given.get()),
             _ => "{}".to_owned(),
         }
     }

@@ -2,6 +2,7 @@
 
 use super::CompileError;
 use crate::Traits;
+use serde_json::Value;
 use wasmparser::{Parser, Payload};
 
 const TRAITS: &str = "wasmhook:traits";
@@ -11,8 +12,8 @@ const SETTINGS: &str = "wasmhook:settings";
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Carried {
     pub(super) traits: Traits,
-    /// The JSON schema of the hook's `config`, as it is: nobody has read it yet.
-    pub(super) settings: Option<String>,
+    /// The JSON schema of the hook's `config`, or text.
+    pub(super) settings: Option<Value>,
 }
 
 /// Of a core module, or of a component and the modules in it. The first section of a name counts.
@@ -28,7 +29,10 @@ pub(super) fn of(module: &[u8]) -> Result<Carried, CompileError> {
             // One byte, or something that is not ours.
             TRAITS => traits = traits.or(section.data().first().copied()),
             SETTINGS => {
-                settings = settings.or_else(|| Some(String::from_utf8_lossy(section.data()).into_owned()));
+                let text = || String::from_utf8_lossy(section.data()).into_owned();
+                let read =
+                    || serde_json::from_slice(section.data()).unwrap_or_else(|_| Value::String(text()));
+                settings = settings.or_else(|| Some(read()));
             }
             _ => {}
         }
@@ -69,7 +73,9 @@ mod tests {
             r#"(module (@custom "wasmhook:settings" "{}"))"#,
             r#"(component (core module (@custom "wasmhook:settings" "{}")))"#,
         ] {
-            assert_eq!(carried(text).settings.as_deref(), Some("{}"));
+            assert_eq!(carried(text).settings, Some(serde_json::json!({})));
         }
+        let text = carried(r#"(module (@custom "wasmhook:settings" "{"))"#).settings;
+        assert_eq!(text, Some("{".into()));
     }
 }

@@ -96,8 +96,8 @@ pub struct Inspection {
     pub imports: Vec<Import>,
     /// What it says of itself.
     pub traits: Traits,
-    /// The JSON schema of its settings, if it carries one. A stranger's: it may be anything.
-    pub settings: Option<String>,
+    /// The JSON schema of its settings, if it carries one. A stranger's: it may be anything, and is text where it is no JSON.
+    pub settings: Option<serde_json::Value>,
 }
 
 /// A compiled module.
