@@ -46,14 +46,14 @@ cni() {
 declare -A results
 add() {
     ip netns add "$1"
-    results[$1]=$(cni ADD "$1") || fail "ADD $1: ${results[$1]}"
+    results[$1]=$(cni ADD "$1" "${2:-shop}") || fail "ADD $1: ${results[$1]}"
     good "$1 has $(jq -r '.ips[0].address' <<<"${results[$1]}"), MTU $(ip -j -n "$1" link show eth0 | jq '.[0].mtu')"
 }
 
 step "1. The network: four hooks, of which the last one does the work, and no other plugin"
 jq -c '.plugins[0].hooks[]' "$conflist" | show
 "$root/dist/wasmhookctl" validate "$conflist" >/dev/null || fail "the conflist has mistakes"
-"$root/dist/wasmhookctl" compile deny fault mtu bridge
+"$root/dist/wasmhookctl" compile policy fault mtu bridge
 
 step "2. Two containers come up, with the MTU that the hook \`mtu\` gave \`bridge\`"
 add demo-a
@@ -64,17 +64,17 @@ good "demo-a reaches demo-b"
 ip netns exec demo-a ping -c1 -W2 10.88.0.1 >/dev/null || fail "demo-a does not reach its gateway"
 good "and the gateway, which is the bridge demo0"
 
-step "3. A pod of a sandbox namespace is refused by the hook \`deny\`; this is what \`kubectl describe pod\` shows"
+step "3. A pod of a sandbox namespace is refused by the hook \`policy\`; this is what \`kubectl describe pod\` shows"
 ip netns add demo-c
 if answer=$(cni ADD demo-c sandbox-7); then fail "it was let in: $answer"; fi
 jq -r .msg <<<"$answer" | show
 good "and nothing was made for it: $(ip -o link show type veth | wc -l) veths for 2 containers"
 
-step "4. A fourth meets an injected fault, and comes up when the kubelet tries again (with a new container id)"
+step "4. One of a namespace that wants it meets an injected fault, and comes up when the kubelet tries again (with a new container id)"
 ip netns add demo-d1
-if answer=$(cni ADD demo-d1 2>/dev/null); then fail "no fault was injected: $answer"; fi
+if answer=$(cni ADD demo-d1 chaos-lab 2>/dev/null); then fail "no fault was injected: $answer"; fi
 jq -c '{code, msg}' <<<"$answer" | show
-add demo-d2
+add demo-d2 chaos-lab
 
 step "5. What is held, from the journals of these ADDs: what is killed half-way is taken back by them"
 "$root/dist/wasmhookctl" attachments | show

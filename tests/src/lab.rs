@@ -147,7 +147,7 @@ impl Lab {
     pub fn on(disk: &Path, isolation: &str) -> Self {
         let lab = Self { directory: tempfile::tempdir_in(disk).expect("a temporary directory") };
         fs::create_dir(lab.modules()).expect("modules directory");
-        for hook in ["deny", "fault", "identity", "mtu"] {
+        for hook in ["fault", "identity", "mtu", "policy"] {
             lab.install_example(hook);
         }
         lab.configure(isolation, &dist("wasmhookctl"));

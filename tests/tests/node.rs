@@ -37,8 +37,8 @@ fn around(lab: &Lab, verb: &str, script: &str) -> Call {
 
 #[test]
 fn a_grant_that_the_node_does_not_allow_is_refused_at_add_and_skipped_at_del() {
-    let lab = node("[grants]\n\"*\" = [\"carry\"]\n");
-    let config = chained(&json!({ "module": "fault", "grants": ["clock"] }));
+    let lab = node("[grants]\n\"*\" = [\"state\"]\n");
+    let config = chained(&json!({ "module": "fault", "grants": ["clock", "state"] }));
     let error = lab.call(&Call::new("ADD", &config)).error();
     assert_eq!(
         (error.code, error.msg.as_str()),
@@ -48,7 +48,7 @@ fn a_grant_that_the_node_does_not_allow_is_refused_at_add_and_skipped_at_del() {
         )
     );
     lab.call(&Call::new("DEL", &config)).silent();
-    let allowed = node("[grants]\nfault = [\"clock\"]\n");
+    let allowed = node("[grants]\nfault = [\"clock\", \"state\"]\n");
     let _ = allowed.call(&Call::new("ADD", &config)).result();
 }
 
@@ -103,7 +103,7 @@ fn a_delegate_ends_with_its_budget_and_what_it_did_is_undone() {
 fn hooks_end_with_the_calls_budget() {
     let lab = node("[budgets]\ncall = \"1s\"\nreserve = \"600ms\"\n");
     let slow =
-        json!({ "module": "fault", "grants": ["clock"], "config": { "percent": 100, "delayMs": 20_000 } });
+        json!({ "module": "fault", "grants": ["clock", "state"], "config": { "scripts": { "ADD": "delay(20s)" } } });
     let started = Instant::now();
     let error = lab.call(&Call::new("ADD", &chained(&slow))).error();
     assert_eq!(error.code, 102, "{error:?}");

@@ -389,8 +389,8 @@ fn what_fails_is_told_at_the_end_and_the_rest_is_done() {
 #[test]
 fn a_bypass_skips_hooks_loudly_and_ends_by_itself() {
     let (node, lab) = (Node::enter(), Lab::new("none"));
-    let rule = json!({ "podNamespace": "sandbox-*", "message": "no network here" });
-    let deny = json!({ "module": "deny", "config": { "rules": [rule] } });
+    let rule = json!({ "name": "sandboxes", "podNamespaces": ["sandbox-*"], "deny": "no network here" });
+    let deny = json!({ "module": "policy", "config": { "rules": [rule] } });
     let mut guard = deny.clone();
     guard["bypassable"] = json!(false);
     let add = |id: &str, hook: &Value| {

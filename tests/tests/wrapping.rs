@@ -114,20 +114,20 @@ fn host_local_alone_can_be_wrapped() {
 #[test]
 fn a_denied_pod_gets_a_sentence_and_nothing_is_made() {
     let (node, lab) = (Node::enter(), Lab::new("module"));
-    let rule = json!({ "podNamespace": "sandbox-*", "message": "sandboxes have no network; ask #platform" });
-    let config = wrapping(&bridge(), &json!([{ "module": "deny", "config": { "rules": [rule] } }]));
+    let rule = json!({ "name": "sandboxes", "podNamespaces": ["sandbox-*"], "deny": "they have no network; ask #platform" });
+    let config = wrapping(&bridge(), &json!([{ "module": "policy", "config": { "rules": [rule] } }]));
     let netns = node.container("d");
     let error = lab.call(&call("ADD", "d", &netns, &config).pod("sandbox-1", "web")).error();
     assert_eq!(error.code, 100);
     assert_eq!(
         error.msg,
-        "pod sandbox-1/web may not join network net: sandboxes have no network; ask #platform"
+        "pod sandbox-1/web may not join network net: rule \"sandboxes\": they have no network; ask #platform"
     );
     assert_eq!((node.links(), node.leases("net")), (vec![], vec![]));
 
     let error = lab.call(&call("ADD", "d", &netns, &config)).error();
     assert_eq!(error.code, 101);
-    assert!(error.msg.contains("hook `deny`: the hook reports: which pod is it?"), "{error:?}");
+    assert!(error.msg.contains("hook `policy`: the hook reports: rule \"sandboxes\": which pod is it?"), "{error:?}");
 
     let result = lab.call(&call("ADD", "d", &netns, &config).pod("shop", "web")).result();
     lab.call(&call("DEL", "d", &netns, &with_result(&config, &result))).silent();
@@ -137,23 +137,24 @@ fn a_denied_pod_gets_a_sentence_and_nothing_is_made() {
 #[test]
 fn a_fault_after_the_plugin_leaves_nothing_of_what_the_plugin_made() {
     let (node, lab) = (Node::enter(), Lab::new("module"));
-    let fault = json!({ "when": "after", "delayMs": 20, "error": { "code": 11, "msg": "injected", "details": "on purpose" } });
-    let config = wrapping(&bridge(), &json!([{ "module": "fault", "grants": ["clock"], "config": fault }]));
+    let fault = json!({ "scripts": { "ADD": { "before": "delay(20ms)", "after": "error(11:injected:on purpose)" } } });
+    let config = wrapping(&bridge(), &json!([{ "module": "fault", "grants": ["clock", "state"], "config": fault }]));
     let netns = node.container("f");
     let answer = lab.call(&call("ADD", "f", &netns, &config));
     let error = answer.error();
     assert_eq!((error.code, error.msg.as_str(), error.details.as_str()), (11, "injected", "on purpose"));
-    assert!(answer.stderr.contains("injecting error 11 into f"), "{answer:?}");
+    assert!(answer.stderr.contains("injecting error(11:injected:on purpose) into f (ADD, attempt 1, seed 0)"), "{answer:?}");
     assert_eq!((node.links(), node.leases("net")), (vec!["br0".to_owned()], vec![]));
 }
 
 #[test]
 fn a_fault_for_half_of_them_hits_the_same_ones_again() {
     let lab = Lab::new("none");
-    let fault = json!({ "percent": 50, "seed": 7, "error": { "code": 11, "msg": "injected" } });
+    let fault = json!({ "scripts": { "ADD": "error(11:injected)" } });
+    let half = json!({ "percent": 50, "seed": 7 });
     let config = json!({
         "cniVersion": "1.0.0", "name": "net", "type": "wasmhook", "prevResult": { "cniVersion": "1.0.0" },
-        "hooks": [{ "module": "fault", "grants": ["clock"], "config": fault }],
+        "hooks": [{ "module": "fault", "grants": ["clock", "state"], "when": half, "config": fault }],
     });
     let hits = || {
         (0..20).map(|id| lab.call(&call("ADD", &format!("c{id}"), "/n", &config)).code).collect::<Vec<_>>()

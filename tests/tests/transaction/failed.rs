@@ -28,12 +28,11 @@ fn what_bridge_made_is_gone_when_the_next_delegate_fails_and_the_error_is_unchan
 fn what_bridge_made_is_gone_when_its_post_hook_fails() {
     let (node, stage) = (Node::enter(), Stage::new());
     let netns = node.container("f");
-    let fault =
-        json!({ "when": "after", "error": { "code": 11, "msg": "injected", "details": "on purpose" } });
+    let fault = json!({ "scripts": { "ADD": { "after": "error(11:injected:on purpose)" } } });
     let broken = wasmhook_tests::component("", wasmhook_tests::GO_ON, "unreachable");
     stage.hook("broken", &broken);
     for (hook, code, msg) in [
-        (json!({ "module": "fault", "grants": ["clock"], "config": fault }), 11, "injected"),
+        (json!({ "module": "fault", "grants": ["clock", "state"], "config": fault }), 11, "injected"),
         (json!({ "module": "broken" }), 101, "hook `broken`: trap: wasm `unreachable` instruction executed"),
     ] {
         let mut config = around(&[]);
