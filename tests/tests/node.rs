@@ -102,8 +102,7 @@ fn a_delegate_ends_with_its_budget_and_what_it_did_is_undone() {
 #[test]
 fn hooks_end_with_the_calls_budget() {
     let lab = node("[budgets]\ncall = \"1s\"\nreserve = \"600ms\"\n");
-    let slow =
-        json!({ "module": "fault", "grants": ["clock", "state"], "config": { "scripts": { "ADD": "delay(20s)" } } });
+    let slow = json!({ "module": "fault", "grants": ["clock", "state"], "config": { "scripts": { "ADD": "delay(20s)" } } });
     let started = Instant::now();
     let error = lab.call(&Call::new("ADD", &chained(&slow))).error();
     assert_eq!(error.code, 102, "{error:?}");

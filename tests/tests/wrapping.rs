@@ -127,7 +127,10 @@ fn a_denied_pod_gets_a_sentence_and_nothing_is_made() {
 
     let error = lab.call(&call("ADD", "d", &netns, &config)).error();
     assert_eq!(error.code, 101);
-    assert!(error.msg.contains("hook `policy`: the hook reports: rule \"sandboxes\": which pod is it?"), "{error:?}");
+    assert!(
+        error.msg.contains("hook `policy`: the hook reports: rule \"sandboxes\": which pod is it?"),
+        "{error:?}"
+    );
 
     let result = lab.call(&call("ADD", "d", &netns, &config).pod("shop", "web")).result();
     lab.call(&call("DEL", "d", &netns, &with_result(&config, &result))).silent();
@@ -138,12 +141,16 @@ fn a_denied_pod_gets_a_sentence_and_nothing_is_made() {
 fn a_fault_after_the_plugin_leaves_nothing_of_what_the_plugin_made() {
     let (node, lab) = (Node::enter(), Lab::new("module"));
     let fault = json!({ "scripts": { "ADD": { "before": "delay(20ms)", "after": "error(11:injected:on purpose)" } } });
-    let config = wrapping(&bridge(), &json!([{ "module": "fault", "grants": ["clock", "state"], "config": fault }]));
+    let config =
+        wrapping(&bridge(), &json!([{ "module": "fault", "grants": ["clock", "state"], "config": fault }]));
     let netns = node.container("f");
     let answer = lab.call(&call("ADD", "f", &netns, &config));
     let error = answer.error();
     assert_eq!((error.code, error.msg.as_str(), error.details.as_str()), (11, "injected", "on purpose"));
-    assert!(answer.stderr.contains("injecting error(11:injected:on purpose) into f (ADD, attempt 1, seed 0)"), "{answer:?}");
+    assert!(
+        answer.stderr.contains("injecting error(11:injected:on purpose) into f (ADD, attempt 1, seed 0)"),
+        "{answer:?}"
+    );
     assert_eq!((node.links(), node.leases("net")), (vec!["br0".to_owned()], vec![]));
 }
 
