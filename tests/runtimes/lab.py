@@ -57,6 +57,10 @@ def sh(*words, stdin=""):
     return done.stdout
 
 
+def wasmhookctl(*words):
+    return sh(str(Path(__file__).parents[2] / "dist" / "wasmhookctl"), *words)
+
+
 def eventually(look, seconds=10):
     """Looks until there is something to see; what was seen last."""
     end = time.monotonic() + seconds

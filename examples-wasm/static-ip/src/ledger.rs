@@ -73,28 +73,26 @@ pub(crate) fn take(who: &Who, addresses: &[IpAddr]) -> Result<Option<(IpAddr, Ta
 }
 
 fn take_one(who: &Who, address: IpAddr) -> Result<Option<Taken>> {
-    let kept: Option<String> = read(&format!("kept/{address}"))?;
-    if let Some(pod) = kept.filter(|it| *it != who.pod) {
-        return Ok(Some(Taken::KeptFor(pod)));
-    }
     let key = format!("used/{address}");
     let mine = serde_json::to_vec(&Holder { attachment: who.attachment.clone(), pod: who.pod.clone() })?;
     loop {
-        let Some(is) = state::get(SCOPE, &key)? else {
-            if state::swap(SCOPE, &key, None, Some(&mine), None)? {
+        let is = state::get(SCOPE, &key)?;
+        if let Some(is) = &is {
+            let holder: Holder = serde_json::from_slice(is)?;
+            if holder.attachment == who.attachment {
                 return Ok(None);
             }
-            continue;
-        };
-        let holder: Holder = serde_json::from_slice(&is)?;
-        if holder.attachment == who.attachment {
-            return Ok(None);
+            // Its own earlier container, whose DEL is on its way: the address itself is the plugin's to give.
+            if holder.pod != who.pod {
+                return Ok(Some(Taken::By(holder.pod)));
+            }
+        } else {
+            let kept: Option<String> = read(&format!("kept/{address}"))?;
+            if let Some(pod) = kept.filter(|it| *it != who.pod) {
+                return Ok(Some(Taken::KeptFor(pod)));
+            }
         }
-        // Its own earlier container, whose DEL is on its way: the address itself is the plugin's to give.
-        if holder.pod != who.pod {
-            return Ok(Some(Taken::By(holder.pod)));
-        }
-        if state::swap(SCOPE, &key, Some(&is), Some(&mine), None)? {
+        if state::swap(SCOPE, &key, is.as_deref(), Some(&mine), None)? {
             return Ok(None);
         }
     }

@@ -41,9 +41,9 @@ class Cri:
 
         return answer
 
-    def pod(self, name, namespace="shop", annotations=None, ports=(), timeout=30):
+    def pod(self, name, namespace="shop", annotations=None, ports=(), uid=None, timeout=30):
         """Runs a pod that answers on port 80 with its name; its id and its container's."""
-        config = self.pod_config(name, namespace, annotations, ports)
+        config = self.pod_config(name, namespace, annotations, ports, uid)
         pod = self.RunPodSandbox(config=config, timeout=timeout).pod_sandbox_id
         security = pb.LinuxContainerSecurityContext(
             capabilities=pb.Capability(add_capabilities=["NET_RAW"]), namespace_options=pb.NamespaceOption(pid=1))
@@ -54,11 +54,11 @@ class Cri:
         self.StartContainer(container_id=container)
         return pod, container
 
-    def pod_config(self, name, namespace, annotations, ports):
+    def pod_config(self, name, namespace, annotations, ports, uid=None):
         logs = f"/run/e2e/logs/{name}"
         os.makedirs(logs, exist_ok=True)
         return pb.PodSandboxConfig(
-            metadata=pb.PodSandboxMetadata(name=name, namespace=namespace, uid=str(uuid.uuid4())),
+            metadata=pb.PodSandboxMetadata(name=name, namespace=namespace, uid=uid or str(uuid.uuid4())),
             hostname=name, log_directory=logs, annotations=annotations or {},
             dns_config=pb.DNSConfig(servers=["127.0.0.1"]),
             port_mappings=[pb.PortMapping(container_port=it, host_port=host) for host, it in ports],

@@ -5,27 +5,29 @@ import signal
 import socket
 import subprocess
 import threading
+import uuid
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 
 from cri import CriError
 from daemon import LOG, Containerd
-from lab import Hold, bridge, check, eventually, left_behind, loud, main, mtu, seen, step, wasmhook, write_conflist
+from lab import Hold, bridge, check, eventually, left_behind, loud, main, mtu, seen, step, wasmhook, wasmhookctl, write_conflist
 
 NEW = os.environ["E2E_RELEASE"] == "sid"
 VERSION = "1.1.0" if NEW else "1.0.0"
 NETWORK = "pods"
 GATEWAY = "10.78.0.1"
 ANNOTATIONS = "io.kubernetes.cri.pod-annotations"
-DENY = {"module": "deny", "config": {"rules": [{"podNamespace": "sandbox-*", "message": "ask #platform for a network"}]}}
+POLICY = {"module": "policy", "config": {"rules": [{"name": "sandboxes", "podNamespaces": ["sandbox-*"], "deny": "ask #platform for a network"}]}}
 STAY = ("a", "b")
 
 
 def configure(*hooks):
-    """`deny` and `mtu` around bridge; then portmap; last, and told of annotations, `mtu` around tuning."""
+    """`policy` and `mtu` around bridge; then portmap; last, and told of annotations, `mtu` around tuning."""
     write_conflist(VERSION, NETWORK, [
-        wasmhook(DENY, mtu(1400), *hooks, delegate=bridge("10.78.0.0/24", ipam="slow-host-local")),
+        wasmhook(POLICY, mtu(1400), *hooks, capabilities={ANNOTATIONS: True},
+                 delegate=bridge("10.78.0.0/24", ipam="slow-host-local")),
         {"type": "portmap", "capabilities": {"portMappings": True}},
         wasmhook(mtu(1380), id="last", capabilities={ANNOTATIONS: True},
                  delegate={"type": "slow-tuning", "capabilities": {ANNOTATIONS: True}}),
@@ -90,7 +92,7 @@ def nothing_left(before=()):
 
 def refused(cri, before):
     error = fails(cri, "web", namespace="sandbox-7")
-    wanted = f"pod sandbox-7/web may not join network {NETWORK}: ask #platform for a network"
+    wanted = f"pod sandbox-7/web may not join network {NETWORK}: rule \"sandboxes\": ask #platform for a network"
     check(error and wanted in error.details, f"CRI error: {error and error.details}")
     print("    (so the hook knew the pod from CNI_ARGS)")
     remove_pods(cri, but=STAY)
@@ -129,6 +131,36 @@ def crowd(cri, before):
         check(len(addresses) == len(pods), f"all run, each with an address of its own: {len(addresses)}")
         # As kubelets do it: two calls at once. containerd refuses one of them now and then, a plugin must not.
         list(together.map(lambda pod: cri.remove(pod, strict=True), [*pods, *pods]))
+    nothing_left(before)
+
+
+def fault(**config):
+    return {"module": "fault", "grants": ["clock", "state"], "config": {
+        "scripts": {"ADD": {"after": "2*error(11:injected)->off"}}, "optIn": {"annotation": "example.com/chaos"}, **config}}
+
+
+def faulty(cri, before):
+    wants = {"example.com/chaos": "yes"}
+
+    def attempt(name="hit", **pod):
+        error = fails(cri, name, annotations=wants, **pod)
+        remove_pods(cri, but=STAY)
+        return "injected" if error and "injected" in error.details else error
+
+    configure(fault(notAfter="2100-01-01T00:00:00Z"))
+    # It takes containerd a moment to notice another conflist. Every new pod has attempts of its own.
+    check(eventually(lambda: attempt() == "injected"), "a pod that wants it meets the fault")
+    uid = str(uuid.uuid4())
+    attempts = [attempt(uid=uid) for _ in range(3)]
+    check(attempts == ["injected", "injected", None], f"a pod that tries again, each time in another sandbox: {attempts}")
+    check(not fails(cri, "calm"), "its neighbour, which does not want it, never notices")
+    wasmhookctl("faults", "off")
+    check(attempt() is None, "`wasmhookctl faults off`: the next pod that wants it comes up")
+    wasmhookctl("faults", "on")
+    check(attempt() == "injected", "`wasmhookctl faults on`: the next one does not")
+    configure(fault(notAfter="2020-01-01T00:00:00Z"))
+    check(eventually(lambda: attempt() is None), "after `notAfter` nothing happens")
+    configure()
     nothing_left(before)
 
 
@@ -200,26 +232,28 @@ def test():
     eventually(lambda: containerd.cri.network()[0])
     ready, why = containerd.cri.network()
     check(ready, f"containerd {containerd.version}: network ready", why)
-    step("2. Two pods, with deny and mtu around bridge, portmap behind, and mtu around tuning as the last")
+    step("2. Two pods, with policy and mtu around bridge, portmap behind, and mtu around tuning as the last")
     pods = two_pods(containerd.cri)
     before = left_behind(NETWORK)
-    step("3. A pod of a namespace that hook `deny` refuses")
+    step("3. A pod of a namespace that hook `policy` refuses")
     refused(containerd.cri, before)
     step("4. A mistake in the conflist: no pod comes up, but pods go away")
     mistaken(containerd.cri, before)
     step("5. Ten pods at once, each removed twice at the same time")
     crowd(containerd.cri, before)
-    step("6. The kubelet's patience ends while the last plugin works: containerd kills it")
+    step("6. A fault for those who want it")
+    faulty(containerd.cri, before)
+    step("7. The kubelet's patience ends while the last plugin works: containerd kills it")
     late(containerd.cri, before, "tuning")
-    step("7. The same while the first plugin's IPAM works")
+    step("8. The same while the first plugin's IPAM works")
     late(containerd.cri, before, "host-local")
-    step("8. containerd is killed (SIGKILL) while the last plugin works")
+    step("9. containerd is killed (SIGKILL) while the last plugin works")
     plugin_lives_on(containerd, before)
-    step("9. containerd and the plugin are killed when the IPAM has leased an address")
+    step("10. containerd and the plugin are killed when the IPAM has leased an address")
     plugin_dies_too(containerd, before, "after")
-    step("10. containerd and the plugin are killed before the IPAM has leased an address, which it then does")
+    step("11. containerd and the plugin are killed before the IPAM has leased an address, which it then does")
     plugin_dies_too(containerd, before, "before")
-    step("11. After all that")
+    step("12. After all that")
     check(ping(containerd.cri, pods["a"][1], pods["b"][0]), "pod a still reaches pod b")
     check(ask(8080) == "a", "port 8080 of the host still reaches pod a", ask(8080))
     remove_pods(containerd.cri)

@@ -13,7 +13,7 @@ NEW = os.environ["E2E_RELEASE"] == "sid"
 VERSION = "1.1.0" if NEW else "1.0.0"
 SUBNETS = ["10.77.0.0/24", "fd77::/64"]
 PORTS = {"portMappings": True}
-DENY = {"module": "deny", "config": {"rules": [{"podNamespace": "sandbox-*", "message": "no network for sandboxes"}]}}
+POLICY = {"module": "policy", "config": {"rules": [{"name": "sandboxes", "podNamespaces": ["sandbox-*"], "deny": "no network for them"}]}}
 
 
 def libcni(verb, conflist, container, netns=None, namespace="shop", **call):
@@ -118,7 +118,7 @@ def refused(name, plugins):
     conflist = write_conflist(VERSION, name, plugins)
     with netns(name):
         code, _, error = libcni("ADD", conflist, name, namespace="sandbox-1")
-        wanted = f"pod sandbox-1/{name} may not join network {name}: no network for sandboxes"
+        wanted = f"pod sandbox-1/{name} may not join network {name}: rule \"sandboxes\": no network for them"
         check(code == 1 and wanted in error, f"ADD fails: {error}", error)
         well("DEL", conflist, name, "DEL, as runtimes send it after a failed ADD", namespace="sandbox-1")
         check(not left_behind(name), "no link, no lease, no rule is left", left_behind(name))
@@ -148,8 +148,8 @@ def test():
     life("wrapped", [wasmhook(mtu(1400), delegate=bridge(*SUBNETS))], 1400)
     step("2. Chained behind bridge, without a delegate")
     life("chained", [bridge(*SUBNETS), wasmhook({"module": "identity"})], 1500)
-    step("3. Chained behind bridge, and hook `deny` refuses what bridge has made")
-    refused("refused", [bridge(*SUBNETS), wasmhook(DENY)])
+    step("3. Chained behind bridge, and hook `policy` refuses what bridge has made")
+    refused("refused", [bridge(*SUBNETS), wasmhook(POLICY)])
     tuning = {"type": "tuning", "sysctl": {"net.ipv4.conf.eth0.arp_filter": "1"}}
     portmap = {"type": "portmap", "capabilities": PORTS}
     step("4. First of three: around bridge; tuning and portmap come after")
@@ -160,7 +160,7 @@ def test():
     last = wasmhook({"module": "identity"}, id="last", capabilities=PORTS, delegate=portmap)
     life("last", [bridge(*SUBNETS), {**tuning, "mtu": 1350}, last], 1350, mapped=True)
     step("7. Everywhere at once")
-    life("everywhere", [wasmhook(DENY, mtu(1400), delegate=bridge(*SUBNETS)), wasmhook({"module": "identity"}, id="second"),
+    life("everywhere", [wasmhook(POLICY, mtu(1400), delegate=bridge(*SUBNETS)), wasmhook({"module": "identity"}, id="second"),
                         wasmhook(mtu(1290), id="third", delegate=tuning), last], 1290, mapped=True)
     step("8. GC and STATUS")
     if NEW:

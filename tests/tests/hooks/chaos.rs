@@ -123,7 +123,7 @@ fn it_takes_the_grant_and_monitoring_breaks_nothing() {
     config["hooks"][0]["grants"] = json!(["clock", "state", "link:container"]);
     let _ = site.node.container("web");
     let error = site.pod("ADD", "web", "web", &config).error();
-    assert!(error.msg.contains("imports `wasmhook:host/chaos@0.1.0`: add grant \"chaos\""), "{error:?}");
+    assert!(error.msg.contains("imports `wasmhook:host/chaos@0.1.0`: add grant `chaos`"), "{error:?}");
     let mut config = breaking(&json!({ "ADD": "signal(KILL)" }));
     config["hooks"][0]["mode"] = json!("monitor");
     let answer = site.pod("ADD", "web", "web", &config);
