@@ -11,22 +11,19 @@ use std::os::fd::{BorrowedFd, IntoRawFd};
 use std::{fs, io};
 use wasmhook::{Caller, run};
 
-/// musl's own maps and unmaps memory for every few small blocks, thirty times in a call.
+#[cfg(target_env = "musl")]
+mod allocator;
+
 #[cfg(target_env = "musl")]
 #[global_allocator]
-static ALLOCATOR: dlmalloc::GlobalDlmalloc = dlmalloc::GlobalDlmalloc;
+static ALLOCATOR: allocator::Allocator = allocator::Allocator::new();
 
 /// The C library's entry point.
 #[allow(unsafe_code, reason = "an exported symbol")]
 #[unsafe(no_mangle)]
 extern "C" fn main(_count: libc::c_int, _arguments: *const *const libc::c_char) -> libc::c_int {
-    // A guest's child allocates, whatever other threads were doing when it was forked.
     #[cfg(target_env = "musl")]
-    #[allow(unsafe_code, reason = "pthread_atfork")]
-    // SAFETY: nothing has been allocated by it yet in another thread.
-    unsafe {
-        dlmalloc::enable_alloc_after_fork();
-    }
+    allocator::Allocator::survive_forks();
     open_standard_streams();
     // A reader that is gone is an error to be told of, not the end.
     // SAFETY: ignoring a signal runs no handler.

@@ -6,6 +6,7 @@
 
 #![allow(clippy::print_stdout, reason = "printing is what it is for")]
 
+mod hooks;
 mod native;
 
 use serde_json::{Value, json};
@@ -107,26 +108,43 @@ fn main() {
     for subject in &subjects {
         run(&subject.command);
     }
-    let mut random = Xorshift(0x9e37_79b9_7f4a_7c15);
     let (starting, delegating) = subjects.split_at_mut(wrapped);
-    for subjects in [starting, delegating] {
-        let mut order: Vec<_> = (0..subjects.len()).collect();
-        for _ in 0..rounds {
-            // Whoever comes after the big one finds the caches cold: let it be another one each time.
-            random.shuffle(&mut order);
-            for &index in &order {
-                let subject = &mut subjects[index];
-                let (cpu, wall, _) = run(&subject.command);
-                subject.cpu.push(cpu);
-                subject.wall.push(wall);
-            }
+    interleave(starting, rounds);
+    interleave(delegating, rounds);
+    report(&subjects, rounds, &PROMISES, &MARGINS);
+    #[allow(clippy::cast_precision_loss, reason = "for a person")]
+    let size = fs::metadata(dist("wasmhook")).expect("wasmhook").len() as f64 / f64::from(1 << 20);
+    println!("\ndist/wasmhook is {size:.2} MiB (bound 8)");
+    hooks::measure(&disk, rounds);
+    native::measure(&machine, &disk, rounds.min(60));
+}
+
+/// Every subject once in each round, and its peak at the end.
+fn interleave(subjects: &mut [Subject], rounds: usize) {
+    let mut random = Xorshift(0x9e37_79b9_7f4a_7c15);
+    let mut order: Vec<_> = (0..subjects.len()).collect();
+    for _ in 0..rounds {
+        // Whoever comes after the big one finds the caches cold: let it be another one each time.
+        random.shuffle(&mut order);
+        for &index in &order {
+            let subject = &mut subjects[index];
+            let (cpu, wall, _) = run(&subject.command);
+            subject.cpu.push(cpu);
+            subject.wall.push(wall);
         }
     }
-    for subject in &mut subjects {
+    for subject in subjects.iter_mut() {
         subject.peak = run(&|| forked((subject.command)())).2;
+        subject.cpu.sort_unstable();
+        subject.wall.sort_unstable();
     }
-    report(&mut subjects, rounds);
-    native::measure(&machine, &disk, rounds.min(60));
+}
+
+impl Subject {
+    /// In milliseconds.
+    fn median_cpu(&self) -> f64 {
+        milliseconds(median(&self.cpu))
+    }
 }
 
 /// The same bytes in a new file.
@@ -313,36 +331,32 @@ fn run(command: &dyn Fn() -> Command) -> (Duration, Duration, i64) {
     (time(usage.ru_utime) + time(usage.ru_stime), wall, usage.ru_maxrss)
 }
 
-fn report(subjects: &mut [Subject], rounds: usize) {
-    println!("{rounds} interleaved rounds; medians of whole processes\n");
+fn report(subjects: &[Subject], rounds: usize, promises: &[Promise], margins: &[Margin]) {
+    println!("\n{rounds} interleaved rounds; medians of whole processes\n");
     println!("{:<46} {:>11} {:>9} {:>9}", "", "user+sys ms", "wall ms", "peak MiB");
-    for subject in subjects.iter_mut() {
-        subject.cpu.sort_unstable();
-        subject.wall.sort_unstable();
-        let (cpu, wall) = (milliseconds(median(&subject.cpu)), milliseconds(median(&subject.wall)));
+    for subject in subjects.iter() {
+        let (cpu, wall) = (subject.median_cpu(), milliseconds(median(&subject.wall)));
         #[allow(clippy::cast_precision_loss, reason = "for a person")]
         let peak = subject.peak as f64 / 1024.0;
         println!("{:<46} {cpu:>11.3} {wall:>9.3} {peak:>9.1}", subject.name);
     }
-    println!("\n{:<72} {:>6} {:>6}", "ratio of user+sys", "is", "bound");
-    let cpu = |name| {
-        let subject = subjects.iter().find(|it| it.name == name).expect("a subject");
-        milliseconds(median(&subject.cpu))
-    };
-    for Promise { subject, against, bound } in PROMISES {
+    let cpu = |name: &str| subjects.iter().find(|it| it.name == name).map_or(0.0, Subject::median_cpu);
+    let mark = |is: f64, bound: f64| if is <= bound { "" } else { "  over" };
+    if !promises.is_empty() {
+        println!("\n{:<72} {:>6} {:>6}", "ratio of user+sys", "is", "bound");
+    }
+    for Promise { subject, against, bound } in promises {
         let ratio = cpu(subject) / cpu(against);
-        let mark = if ratio <= bound { "" } else { "  over" };
+        let mark = mark(ratio, *bound);
         println!("{:<72} {ratio:>6.3} {bound:>6.3}{mark}", format!("{subject} / {against}"));
     }
     println!("\n{:<89} {:>6} {:>6}", "user+sys more than, ms", "is", "bound");
-    for Margin { subject, than, bound } in MARGINS {
+    for Margin { subject, than, bound } in margins {
         let more = cpu(subject) - cpu(than);
-        let mark = if more <= bound { "" } else { "  over" };
+        let mark = mark(more, *bound);
+        let than = if than.is_empty() { "nothing" } else { than };
         println!("{:<89} {more:>6.3} {bound:>6.3}{mark}", format!("{subject} - {than}"));
     }
-    #[allow(clippy::cast_precision_loss, reason = "for a person")]
-    let size = fs::metadata(dist("wasmhook")).expect("wasmhook").len() as f64 / f64::from(1 << 20);
-    println!("\ndist/wasmhook is {size:.2} MiB (bound 8)");
 }
 
 fn median(sorted: &[Duration]) -> Duration {
