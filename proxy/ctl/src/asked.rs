@@ -27,7 +27,7 @@ pub(crate) struct Asked {
 impl Asked {
     pub(crate) fn verb(&self) -> Result<Verb, Failure> {
         let verb = self.verb.as_deref().unwrap_or("ADD");
-        verb.parse().map_err(|()| Failure::Value("verb", format!("{verb:?}: write ADD, DEL or CHECK")))
+        verb.parse().map_err(|()| Failure::Value("--verb", format!("{verb:?}: write ADD, DEL or CHECK")))
     }
 
     pub(crate) fn container_id(&self) -> String {

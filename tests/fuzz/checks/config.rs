@@ -1,9 +1,10 @@
 use super::BETWEEN;
-use wasmhook_cni::PluginConfig;
+use wasmhook_cni::{Args, Environment, PluginConfig, Verb};
 use wasmhook_plugin::Problems;
 use wasmhook_plugin::entry::{Entry, Place};
 use wasmhook_plugin::limits::LimitSettings;
 use wasmhook_plugin::settings::Settings;
+use wasmhook_plugin::when::explain;
 
 /// A configuration, and then what a node says about limits (JSON where a node would write TOML).
 pub fn config(input: &[u8]) {
@@ -30,6 +31,24 @@ pub fn config(input: &[u8]) {
         entry.judge_grants(&Settings::default(), &mut problems);
         assert_eq!(problems, same_problems, "this node allows whatever is asked for");
         judge(&entry, &problems);
+        meet(&entry, &config);
+    }
+}
+
+/// Whoever is not met is told why, and only then.
+fn meet(entry: &Entry, config: &PluginConfig) {
+    let environment = Environment {
+        verb: Verb::Add,
+        container_id: "c1".into(),
+        netns: "/n".into(),
+        ifname: "eth0".into(),
+        args: String::new(),
+        path: String::new(),
+    };
+    let args = Args::parse("K8S_POD_NAMESPACE=shop;K8S_POD_NAME=web").unwrap();
+    let Ok(meetings) = explain(entry, config, &environment, &args) else { return };
+    for meeting in meetings {
+        assert_eq!(meeting.phases.is_empty(), !meeting.unmet.is_empty(), "{meeting:?}");
     }
 }
 

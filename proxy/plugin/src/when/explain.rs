@@ -43,8 +43,15 @@ pub fn explain<'a>(
         for hook in &entry.hooks {
             let met = |phase: &&'static str| hook.when.holds(&hook.name, &facts(Some(*phase)));
             let phases: Vec<_> = ["pre", "post"].into_iter().filter(met).collect();
-            let unmet =
-                if phases.is_empty() { hook.when.unmet(&hook.name, &facts(None)) } else { Vec::new() };
+            let why_in = |phase| hook.when.unmet(&hook.name, &facts(phase));
+            let mut unmet = Vec::new();
+            if phases.is_empty() {
+                unmet = why_in(None);
+                if unmet.is_empty() {
+                    // No more is wrong than that both phases are excluded.
+                    unmet = why_in(Some("pre"));
+                }
+            }
             meetings.push(Meeting { hook, plugin: plugin.clone(), phases, unmet });
         }
     }

@@ -334,7 +334,7 @@ fn run(command: &dyn Fn() -> Command) -> (Duration, Duration, i64) {
 fn report(subjects: &[Subject], rounds: usize, promises: &[Promise], margins: &[Margin]) {
     println!("\n{rounds} interleaved rounds; medians of whole processes\n");
     println!("{:<46} {:>11} {:>9} {:>9}", "", "user+sys ms", "wall ms", "peak MiB");
-    for subject in subjects.iter() {
+    for subject in subjects {
         let (cpu, wall) = (subject.median_cpu(), milliseconds(median(&subject.wall)));
         #[allow(clippy::cast_precision_loss, reason = "for a person")]
         let peak = subject.peak as f64 / 1024.0;
