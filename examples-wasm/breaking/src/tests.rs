@@ -51,7 +51,10 @@ fn request(pod: &str, verb: &str, settings: &Value) -> Request {
 }
 
 fn annotated(pod: &str, annotations: &Value, settings: &Value) -> Request {
-    Request { extra: json!({ "runtimeConfig": { "io.kubernetes.cri.pod-annotations": annotations } }).to_string(), ..request(pod, "ADD", settings) }
+    Request {
+        extra: json!({ "runtimeConfig": { "io.kubernetes.cri.pod-annotations": annotations } }).to_string(),
+        ..request(pod, "ADD", settings)
+    }
 }
 
 /// The code of the error that is injected; 0: none.
