@@ -97,7 +97,7 @@ fn answer(caller: &mut Caller<'_>, ending: &SharedEnding) -> Result<Option<Objec
         Asked::Unknown(_) | Asked::Call(_) => {}
     }
     // Room for any real configuration, so that one read takes it.
-    let mut bytes = Vec::with_capacity(32 << 10);
+    let mut bytes = Vec::with_capacity(8 << 10);
     (&mut *caller.stdin)
         .take(LONGEST)
         .read_to_end(&mut bytes)
@@ -154,7 +154,6 @@ fn serve(
     let (mut entry, mut problems) = Entry::read(&config, place, &settings.limits);
     entry.judge_grants(&settings, &mut problems);
     forgive(verb, problems)?;
-    skip_bypassed(&mut entry, &settings);
     let args = Args::parse(&environment.args)
         .or_else(|error| if forgiving { Ok(Args::default()) } else { Err(error) })?;
     let prev_result: Option<Box<RawValue>> =
@@ -167,6 +166,7 @@ fn serve(
     };
     let network = config.name();
     entry.select(&Facts::of(&environment, &network, &args, &config));
+    skip_bypassed(&mut entry, &settings);
     let call = Call {
         network,
         environment,
@@ -221,7 +221,7 @@ fn forgive(verb: Verb, problems: Problems) -> Result<(), Error> {
 
 /// The node's off switch.
 fn skip_bypassed(entry: &mut Entry, settings: &Settings) {
-    if entry.hooks.is_empty() {
+    if !entry.hooks.iter().any(|hook| hook.selected && hook.bypassable) {
         return;
     }
     let Some(bypass) = Bypass::now(&settings.state) else { return };

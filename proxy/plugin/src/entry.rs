@@ -163,7 +163,7 @@ impl Entry {
             may_fail_del: problems.read(&object, "", "mayFailDel").unwrap_or_default(),
             del_continues: problems.parse(&object, "", "onDelError", on_del_error).unwrap_or_default(),
             delegates: read_delegates(&object, place, &mut problems),
-            hooks: Vec::new(),
+            hooks: Vec::with_capacity(hooks.len()),
         };
         if !object.contains("hooks") {
             problems.add("hooks", "missing; write a list of hooks, `[]` for none");

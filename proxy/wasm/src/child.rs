@@ -6,7 +6,7 @@
 use crate::door::{Door, elsewhere};
 use crate::frame::{self, FrameError};
 use crate::room::{Phase, Report, Room, Usage};
-use crate::{Arrival, Fault, Question, alarm, filter, rights};
+use crate::{Arrival, Fault, Question, alarm, engine, filter, rights};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::signal::{Signal, kill};
 use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid, waitpid};
@@ -44,6 +44,7 @@ impl Child {
     /// One child for all of these guests. Whoever of them breaks out has broken into the others' room.
     pub(crate) fn fork(arrivals: &[Arrival<'_>]) -> Result<Self, Fault> {
         let failed = |what: &str, error: io::Error| Fault::Host(format!("{what}: {error}"));
+        prepare(arrivals);
         let (ours, theirs) = pair().map_err(|error| failed("socket pair", error))?;
         let parent = Pid::this();
         // SAFETY: what other threads there are wait for this one to ask them something, so the child's copy is whole.
@@ -142,6 +143,17 @@ impl Child {
 impl Drop for Child {
     fn drop(&mut self) {
         self.end();
+    }
+}
+
+/// What all children have in common, and has nothing to do with any guest, is made once, by their parent.
+fn prepare(arrivals: &[Arrival<'_>]) {
+    // Asking a virtual processor what it can do takes long. Whoever asks again finds the answer.
+    #[cfg(target_arch = "x86_64")]
+    std::hint::black_box(std::arch::is_x86_feature_detected!("avx2"));
+    for arrival in arrivals {
+        // Whoever fails tells so in the child.
+        let _ = engine::engine(arrival.limits.stack);
     }
 }
 

@@ -53,6 +53,7 @@ impl When {
         }
         conditions.extend(sample(&when, &at, problems).map(Condition::Sample));
         judge_words(&conditions, &at, problems);
+        conditions.shrink_to_fit();
         Self(conditions)
     }
 }
