@@ -13,6 +13,9 @@ pub struct Object {
     members: IndexMap<String, Box<RawValue>>,
 }
 
+/// Keys that are looked at one by one.
+const FEW: usize = 16;
+
 /// A key holds a value of another type than the one asked for.
 #[derive(Debug, thiserror::Error)]
 #[error("`{key}`: {source}")]
@@ -32,13 +35,17 @@ impl Object {
     /// The value's text, exactly as it was written.
     #[must_use]
     pub fn raw(&self, key: &str) -> Option<&RawValue> {
+        // To look at a few keys takes less time than to hash one.
+        if self.members.len() <= FEW {
+            return self.iter().find(|it| it.0 == key).map(|it| it.1);
+        }
         self.members.get(key).map(|value| &**value)
     }
 
     /// Is the key there, `null` or not?
     #[must_use]
     pub fn contains(&self, key: &str) -> bool {
-        self.members.contains_key(key)
+        self.raw(key).is_some()
     }
 
     /// The value as a `T`; `None` when the key is absent or `null`.

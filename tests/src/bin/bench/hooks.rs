@@ -8,7 +8,8 @@ use std::process::Command;
 use wasmhook_tests::Lab;
 
 const WITHOUT: &str = "no hooks";
-const UNMET: &str = "ten hooks that do not match";
+const UNMET: &str = "ten hooks for other namespaces";
+const MIXED: &str = "ten hooks that do not match, each by another condition";
 const FILTER: &str = "a filter that sets the MTU";
 const SHELL: &str = "bash + jq doing the same";
 
@@ -22,11 +23,17 @@ pub(super) fn measure(disk: &Path, rounds: usize) {
     assert_eq!(compiled.code, Some(0), "{compiled:?}");
     let mut subjects = vec![
         telling(WITHOUT, &lab, &conf(&[]), wasmhook(&lab)),
-        telling(UNMET, &lab, &unmet(), wasmhook(&lab)),
+        telling(
+            UNMET,
+            &lab,
+            &unmet(&vec![json!({ "podNamespace": ["shop-*", "!shop-db"] }); 10]),
+            wasmhook(&lab),
+        ),
+        telling(MIXED, &lab, &unmet(&mixed()), wasmhook(&lab)),
     ];
     interleave(&mut subjects, rounds.max(LEAST));
-    let margins =
-        [Margin { subject: UNMET, than: WITHOUT, bound: 0.04_f64.max(0.05 * subjects[0].median_cpu()) }];
+    let bound = 0.04_f64.max(0.05 * subjects[0].median_cpu());
+    let margins = [UNMET, MIXED].map(|subject| Margin { subject, than: WITHOUT, bound });
     report(&subjects, rounds.max(LEAST), &[], &margins);
 
     let mut subjects = filtering(&lab);
@@ -37,9 +44,8 @@ pub(super) fn measure(disk: &Path, rounds: usize) {
     report(&subjects, rounds, &promises, &margins);
 }
 
-/// Each for another reason.
-fn unmet() -> Value {
-    let whens = [
+fn mixed() -> Vec<Value> {
+    vec![
         json!({ "podNamespace": "shop-*" }),
         json!({ "podName": "web-*" }),
         json!({ "verbs": "DEL" }),
@@ -50,10 +56,13 @@ fn unmet() -> Value {
         json!({ "plugin": "bridge" }),
         json!({ "percent": 0 }),
         json!({ "podNamespace": ["a-*", "b-*", "!b-c"], "podUid": "x*" }),
-    ];
+    ]
+}
+
+fn unmet(whens: &[Value]) -> Value {
     let mut config = conf(&["identity"; 10]);
     for (hook, when) in config["hooks"].as_array_mut().expect("hooks").iter_mut().zip(whens) {
-        hook["when"] = when;
+        hook["when"] = when.clone();
     }
     config
 }

@@ -333,12 +333,12 @@ fn run(command: &dyn Fn() -> Command) -> (Duration, Duration, i64) {
 
 fn report(subjects: &[Subject], rounds: usize, promises: &[Promise], margins: &[Margin]) {
     println!("\n{rounds} interleaved rounds; medians of whole processes\n");
-    println!("{:<46} {:>11} {:>9} {:>9}", "", "user+sys ms", "wall ms", "peak MiB");
+    println!("{:<55} {:>11} {:>9} {:>9}", "", "user+sys ms", "wall ms", "peak MiB");
     for subject in subjects {
         let (cpu, wall) = (subject.median_cpu(), milliseconds(median(&subject.wall)));
         #[allow(clippy::cast_precision_loss, reason = "for a person")]
         let peak = subject.peak as f64 / 1024.0;
-        println!("{:<46} {cpu:>11.3} {wall:>9.3} {peak:>9.1}", subject.name);
+        println!("{:<55} {cpu:>11.3} {wall:>9.3} {peak:>9.1}", subject.name);
     }
     let cpu = |name: &str| subjects.iter().find(|it| it.name == name).map_or(0.0, Subject::median_cpu);
     let mark = |is: f64, bound: f64| if is <= bound { "" } else { "  over" };
