@@ -146,15 +146,15 @@ impl Drop for Child {
     }
 }
 
-/// What all children have in common, and has nothing to do with any guest, is made once, by their parent.
+/// What all children have in common, and has nothing to do with any guest, is made once, by their parent. Where one child is all
+/// there is, it makes that itself: what a parent has made is copied when it is changed.
 fn prepare(arrivals: &[Arrival<'_>]) {
+    let [arrival] = arrivals else { return };
     // Asking a virtual processor what it can do takes long. Whoever asks again finds the answer.
     #[cfg(target_arch = "x86_64")]
     std::hint::black_box(std::arch::is_x86_feature_detected!("avx2"));
-    for arrival in arrivals {
-        // Whoever fails tells so in the child.
-        let _ = engine::engine(arrival.limits.stack);
-    }
+    // Whoever fails tells so in the child.
+    let _ = engine::engine(arrival.limits.stack);
 }
 
 fn pair() -> io::Result<(UnixStream, UnixStream)> {
