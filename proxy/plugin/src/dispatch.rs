@@ -165,7 +165,7 @@ fn serve(
         stderr: RefCell::new(caller.stderr),
     };
     let network = config.name();
-    entry.select(&Facts::of(&environment, &network, &args, &config));
+    entry.select(Facts::of(&environment, &network, &args, &config));
     skip_bypassed(&mut entry, &settings);
     let call = Call {
         network,

@@ -197,10 +197,21 @@ impl Entry {
         }
     }
 
-    /// Leaves aside the hooks that cannot meet this call, whatever its plugin and phase.
-    pub fn select(&mut self, facts: &Facts<'_>) {
+    /// Leaves aside the hooks that meet none of this call's plugins, whatever the phase.
+    pub fn select(&mut self, facts: Facts<'_>) {
+        let plugin_type = |delegate: &Object| delegate.read("type").ok().flatten().unwrap_or_default();
+        let mut plugins: Vec<String> = self.delegates.iter().map(plugin_type).collect();
+        let mut facts = facts;
+        if plugins.is_empty() {
+            // The entry itself is what they see.
+            plugins.push(String::new());
+            facts.config = Some(facts.entry);
+        }
         for hook in &mut self.hooks {
-            hook.selected = hook.when.holds(&hook.name, facts);
+            hook.selected = plugins.iter().any(|plugin| {
+                facts.plugin = Some(plugin);
+                hook.when.holds(&hook.name, &facts)
+            });
         }
     }
 
