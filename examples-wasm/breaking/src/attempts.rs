@@ -27,23 +27,31 @@ impl Subject {
             (Some(namespace), Some(name)) => format!("{namespace}/{name}"),
             _ => container.clone(),
         };
+        // GC and STATUS are about no container.
+        let per = if container.is_empty() { Per::Network } else { per };
         match per {
-            Per::Pod => Self { key: format!("pod/{}", short(arg("K8S_POD_UID").unwrap_or(container))), name },
-            Per::Attachment => {
-                let names = [&request.network, container, &request.ifname].map(|it| short(it));
-                Self {
-                    key: format!("attachment/{}", names.join("/")),
-                    name: format!("{name} {}", request.ifname),
-                }
-            }
             Per::Network => Self {
                 key: format!("network/{}", short(&request.network)),
                 name: format!("network {}", request.network),
             },
+            Per::Pod => Self { key: format!("pod/{}", short(arg("K8S_POD_UID").unwrap_or(container))), name },
+            Per::Attachment => {
+                let names = [&request.network, container, &request.ifname].map(String::as_str).join("/");
+                Self {
+                    key: format!("attachment/{}", short(&names)),
+                    name: format!("{name} {}", request.ifname),
+                }
+            }
         }
+    }
+
+    /// What stands at its place, which a person reads.
+    fn told(&self) -> String {
+        format!("{} ({})", self.name, self.key)
     }
 }
 
+/// A key has 256 bytes at most.
 fn short(text: &str) -> String {
     if text.len() <= LONGEST { text.to_owned() } else { format!("{:016x}", hash(text)) }
 }
@@ -68,13 +76,21 @@ pub(crate) fn enter(settings: &Settings, subject: &Subject, now: Option<Duration
     // Not beyond its own end.
     let left = settings.window.not_after.zip(now).map(|(until, now)| until.saturating_sub(now));
     let time = Some(left.map_or(settings.remember, |left| left.min(settings.remember)));
-    let value = format!("{} ({})", subject.name, subject.key);
+    let value = subject.told();
+    // Asked once, so that a full node costs one question and not one for each place.
+    let taken = state::keys(Scope::Node, "active/")?;
     for place in 0..settings.max_active.unwrap_or(MOST_LISTED) {
         let key = format!("active/{place}");
-        if state::swap(Scope::Node, &key, None, Some(value.as_bytes()), time)? {
-            state::set(Scope::Node, &mine, key.as_bytes(), time)?;
-            return Ok(true);
+        if taken.binary_search(&key).is_ok()
+            || !state::swap(Scope::Node, &key, None, Some(value.as_bytes()), time)?
+        {
+            continue;
         }
+        // The same pod's other interface may have come first: one place is enough.
+        if !state::swap(Scope::Node, &mine, None, Some(key.as_bytes()), time)? {
+            state::remove(Scope::Node, &key)?;
+        }
+        return Ok(true);
     }
     Ok(settings.max_active.is_none())
 }
@@ -84,7 +100,9 @@ pub(crate) fn leave(subject: &Subject) {
     let mine = mine(subject);
     let leave = || -> Result<()> {
         if let Some(place) = state::get(Scope::Node, &mine)? {
-            state::remove(Scope::Node, &String::from_utf8_lossy(&place))?;
+            // Its time may have been over before, and the place somebody else's by now.
+            let place = String::from_utf8_lossy(&place);
+            state::swap(Scope::Node, &place, Some(subject.told().as_bytes()), None, None)?;
             state::remove(Scope::Node, &mine)?;
         }
         Ok(())

@@ -219,3 +219,52 @@ fn mistakes_in_the_settings_are_told_with_their_place() {
     }
     assert!(told(&json!({ "percent": 5 })).contains("unknown field `percent`"));
 }
+
+#[test]
+fn long_names_still_fit_into_a_key_and_stay_apart() {
+    let at = |network: &str, container: &str| {
+        let request = Request {
+            network: network.into(),
+            container_id: container.into(),
+            ..request("a", "STATUS", &json!({}))
+        };
+        Subject::of(&request, Per::Attachment).key
+    };
+    // The host takes 256 bytes, of which the verb, the moment and the script's hash need some.
+    assert!(at(&"n".repeat(100), &"c".repeat(100)).len() <= 200);
+    assert_ne!(at(&"n".repeat(100), &"c".repeat(100)), at(&"n".repeat(100), &"d".repeat(100)));
+}
+
+#[test]
+fn a_call_that_is_about_no_container_is_about_the_network() {
+    let request = Request {
+        container_id: String::new(),
+        args: std::iter::empty::<(String, String)>().collect(),
+        ..request("a", "STATUS", &json!({}))
+    };
+    for per in [Per::Pod, Per::Attachment, Per::Network] {
+        let subject = Subject::of(&request, per);
+        assert_eq!((subject.key.as_str(), subject.name.as_str()), ("network/net", "network net"));
+    }
+}
+
+#[test]
+fn a_place_that_somebody_else_has_by_now_is_left_to_them() {
+    use wasmhook_sdk::state::{self, Scope};
+    let settings = json!({ "maxActive": 1, "scripts": { "ADD": "1*error(5:x)->off" } });
+    assert_eq!(code(&request("a", "ADD", &settings)), 5);
+    state::set(Scope::Node, "active/0", b"shop/b (pod/b)", None).unwrap();
+    assert_eq!(code(&request("a", "ADD", &settings)), 0);
+    assert_eq!(state::get(Scope::Node, "active/0").unwrap().unwrap(), b"shop/b (pod/b)");
+}
+
+#[test]
+fn one_that_is_told_of_already_takes_no_second_place() {
+    use wasmhook_sdk::state::{self, Scope};
+    let settings = json!({ "scripts": { "ADD": "error(5:x)" } });
+    for pod in ["a", "b", "a"] {
+        assert_eq!(code(&request(pod, "ADD", &settings)), 5);
+    }
+    assert_eq!(state::keys(Scope::Node, "active/").unwrap(), ["active/0", "active/1"]);
+    assert_eq!(state::get(Scope::Node, "active/1").unwrap().unwrap(), b"shop/b (pod/b)");
+}
