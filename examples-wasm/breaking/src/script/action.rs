@@ -52,7 +52,9 @@ pub(crate) struct Said {
 impl Said {
     /// As CNI has it.
     pub(crate) fn error(&self) -> Error {
-        let error = Error::new(self.code, self.msg.clone());
+        // An event that says nothing sends people looking.
+        let msg = if self.msg.is_empty() { "injected fault" } else { &self.msg };
+        let error = Error::new(self.code, msg);
         self.details.iter().fold(error, Error::with_details)
     }
 }

@@ -13,7 +13,7 @@ mod parse;
 pub(crate) use action::Action;
 #[cfg(test)]
 pub(crate) use action::Said;
-pub(crate) use parse::{Place, duration, parse};
+pub(crate) use parse::{Place, brief, duration, parse};
 
 use std::fmt;
 
@@ -139,6 +139,8 @@ impl Replay<'_, '_> {
 impl Luck<'_> {
     /// Of this attempt and term.
     pub(crate) fn draw(self, attempt: u64, term: usize) -> u64 {
+        // The same number of bytes in wasm and out of it.
+        let term = u32::try_from(term).unwrap_or(u32::MAX);
         let mut hash = 0xcbf2_9ce4_8422_2325 ^ self.seed.wrapping_mul(0x9e37_79b9_7f4a_7c15);
         for byte in self.key.bytes().chain(attempt.to_le_bytes()).chain(term.to_le_bytes()) {
             hash = (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);

@@ -37,7 +37,7 @@ pub(crate) fn parse(text: &str, place: Place<'_>) -> Result<Script, String> {
         }
         if !reader.takes("->") {
             let column = text[..reader.at].chars().count() + 1;
-            return Err(format!("column {column}: {:?}: write `->` between terms", brief(reader.rest())));
+            return Err(format!("column {column}: {:?}: write `->` between terms", brief(reader.rest(), 20)));
         }
         if terms.len() == MOST_TERMS {
             return Err(format!("more than {MOST_TERMS} terms"));
@@ -88,9 +88,17 @@ impl<'a> Reader<'a> {
         }
         while self.rest().starts_with(|it: char| it.is_ascii_digit() || it == '.') {
             let number = self.take_while(|it| it.is_ascii_digit() || it == '.');
+            let twice =
+                |sign: char| format!("{number}{sign}: `{sign}` stands there already: keep one of them");
             if self.takes("%") {
+                if term.per_million.is_some() {
+                    return Err(twice('%'));
+                }
                 term.per_million = Some(per_million(number)?);
             } else if self.takes("*") {
+                if term.count.is_some() {
+                    return Err(twice('*'));
+                }
                 let count = number.parse().map_err(|_| format!("{number}*: write a whole number"))?;
                 term.count = Some(count);
             } else {
@@ -99,6 +107,9 @@ impl<'a> Reader<'a> {
                 ));
             }
             self.skip_spaces();
+        }
+        if self.rest().starts_with("every(") {
+            return Err("write `every(…):` first, in front of `*` and `%`".into());
         }
         let from = self.at;
         let name = self.take_while(|it| it.is_ascii_alphabetic() || it == '-');
@@ -109,7 +120,7 @@ impl<'a> Reader<'a> {
             let what = if self.rest().is_empty() {
                 "it ends".to_owned()
             } else {
-                format!("{:?}", brief(self.rest()))
+                format!("{:?}", brief(self.rest(), 20))
             };
             return Err(format!(
                 "{what}, where an action such as `error(oops)`, `delay(200ms)` or `off` should be"
@@ -182,6 +193,7 @@ pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     Ok(Duration::from_millis(ms.round() as u64))
 }
 
-fn brief(text: &str) -> String {
-    text.chars().take(20).collect()
+/// What of it is enough to find it.
+pub(crate) fn brief(text: &str, most: usize) -> String {
+    text.chars().take(most).collect()
 }

@@ -47,6 +47,12 @@ fn what_is_drawn_is_drawn_again_and_not_more_often_than_it_may() {
     assert!((29..=71).contains(&rare), "{rare}");
 }
 
+/// A unit test is not wasm, whose words have half the bits.
+#[test]
+fn a_draw_is_the_same_on_every_machine() {
+    assert_eq!(luck(7).draw(3, 1), 4_325_102_066_591_567_025);
+}
+
 #[test]
 fn a_large_number_of_attempts_is_not_gone_through() {
     let script = script("3*error->10%error(x)->off");
@@ -132,6 +138,9 @@ fn a_mistake_is_told_with_its_column_and_the_remedy() {
         ("error(x", BEFORE_ADD, "column 7: a parenthesis that is not closed"),
         ("3error", BEFORE_ADD, "column 2: 3: write `3*` for how many times, or `3%` for how often"),
         ("101%error", BEFORE_ADD, "column 5: 101%: write 0 to 100, with at most four decimals"),
+        ("5%5%error", BEFORE_ADD, "column 5: 5%: `%` stands there already: keep one of them"),
+        ("2*3*error", BEFORE_ADD, "column 5: 3*: `*` stands there already: keep one of them"),
+        ("5%every(3):error", BEFORE_ADD, "column 3: write `every(…):` first, in front of `*` and `%`"),
         ("0.00001%error", BEFORE_ADD, "column 9: 0.00001%: write 0 to 100, with at most four decimals"),
         (
             "every(0):error",
