@@ -115,3 +115,33 @@ pub(crate) fn leave(subject: &Subject) {
 fn mine(subject: &Subject) -> String {
     format!("place/{}", subject.key)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn long_names_still_fit_into_a_key_and_stay_apart() {
+        let at = |network: &str, container: &str| {
+            let request = Request {
+                network: network.into(),
+                container_id: container.into(),
+                ifname: "eth0".into(),
+                ..Request::default()
+            };
+            Subject::of(&request, Per::Attachment).key
+        };
+        // The host takes 256 bytes, of which the verb, the moment and the script's hash need some.
+        assert!(at(&"n".repeat(100), &"c".repeat(100)).len() <= 200);
+        assert_ne!(at(&"n".repeat(100), &"c".repeat(100)), at(&"n".repeat(100), &"d".repeat(100)));
+    }
+
+    #[test]
+    fn a_call_that_is_about_no_container_is_about_the_network() {
+        let request = Request { network: "net".into(), verb: "STATUS".into(), ..Request::default() };
+        for per in [Per::Pod, Per::Attachment, Per::Network] {
+            let subject = Subject::of(&request, per);
+            assert_eq!((subject.key.as_str(), subject.name.as_str()), ("network/net", "network net"));
+        }
+    }
+}

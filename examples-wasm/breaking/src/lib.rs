@@ -19,6 +19,9 @@ use std::time::Duration;
 use wasmhook_sdk::{Hook, Outcome, Phases, Post, Pre, Request, Result, clock, error, warn};
 use wildmatch::WildMatch;
 
+/// So much is logged of what a pod has written: a log that is full ends the hook, and that fails the pod.
+const MOST_TOLD: usize = 300;
+
 /// How a call ends in a way that no verdict can say.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum End {
@@ -104,7 +107,18 @@ fn strike<M: Means, T>(
     if settings.opt_in.as_ref().is_some_and(|it| !it.is_in(&annotations)) {
         return Ok(None);
     }
-    let own = settings.pod_scripts.as_ref().and_then(|it| own_scripts::<M>(it, request, &annotations));
+    let own = match &settings.pod_scripts {
+        Some(allowed) => own_scripts::<M>(allowed, request, &annotations),
+        None => Ok(None),
+    };
+    let own = match own {
+        Ok(own) => own,
+        // A mistake of a pod's is no mistake of the node's. What it wanted nobody knows, so it is left alone.
+        Err(what) => {
+            warn!("nothing is injected: {what}");
+            return Ok(None);
+        }
+    };
     // A pod's own script touches nobody else.
     let per = if own.is_some() && settings.per == Per::Network { Per::Pod } else { settings.per };
     let Some(script) = own.as_ref().unwrap_or(&settings.scripts).at(&request.verb, after) else {
@@ -153,30 +167,27 @@ fn attempt(
     Ok(happens.then_some((attempt, key)))
 }
 
-/// What the pod brings itself, if it may and does. A mistake of a pod's is no mistake of the node's.
+/// What the pod brings itself, if it may and does.
 fn own_scripts<M: Means>(
     allowed: &PodScripts,
     request: &Request,
     annotations: &BTreeMap<String, String>,
-) -> Option<Scripts> {
-    let namespace = request.args.value("K8S_POD_NAMESPACE")?;
+) -> Result<Option<Scripts>, String> {
+    let namespace = request.args.value("K8S_POD_NAMESPACE").unwrap_or_default();
     if !allowed.namespaces.iter().any(|it| WildMatch::new(it).matches(namespace)) {
-        return None;
+        return Ok(None);
     }
-    let text = annotations.get(&allowed.annotation)?;
+    let Some(text) = annotations.get(&allowed.annotation) else { return Ok(None) };
+    let wrong = |what: &str| format!("annotation {}: {}", allowed.annotation, script::brief(what, MOST_TOLD));
     if text.starts_with('/') {
-        warn!(
-            "annotation {}: {text:?} is a path, and a pod's word opens no file of the node: write the script itself",
-            allowed.annotation
-        );
-        return None;
+        return Err(wrong(&format!(
+            "a path, and a pod's word opens no file of the node: write the script itself, not {text:?}"
+        )));
     }
-    let written: Result<Map<String, Value>, _> = serde_json::from_str(text);
-    let read = written.map_err(|error| error.to_string()).and_then(|written| {
-        Scripts::read(&written, M::CHAOS)
-            .map_err(|(key, what)| format!("`{}`: {what}", key.trim_start_matches('.')))
-    });
-    read.map_err(|what| warn!("annotation {}: {what}; nothing is injected", allowed.annotation)).ok()
+    let written: Map<String, Value> =
+        serde_json::from_str(text).map_err(|error| wrong(&error.to_string()))?;
+    let scripts = Scripts::read(&written, M::CHAOS);
+    scripts.map(Some).map_err(|(key, what)| wrong(&format!("`{}`: {what}", key.trim_start_matches('.'))))
 }
 
 #[cfg(test)]

@@ -10,6 +10,8 @@ const VERBS: [&str; 5] = ["ADD", "CHECK", "DEL", "GC", "STATUS"];
 /// As containerd's test plugin calls them.
 const OLD_VERBS: [(&str, &str); 3] = [("cmdAdd", "ADD"), ("cmdCheck", "CHECK"), ("cmdDel", "DEL")];
 const REMEMBER: Duration = Duration::from_hours(24);
+/// The host lists so many keys at once.
+const MOST_ACTIVE: u32 = 1000;
 
 /// What an operator writes: `config` of the hook.
 #[derive(Deserialize)]
@@ -93,7 +95,7 @@ impl Settings {
         {
             return Err(wrong("notAfter", "it is not after `notBefore`: nothing would ever happen".into()));
         }
-        let remember = written.remember.as_deref().map(script::duration).transpose();
+        let remember = written.remember.as_deref().map_or(Ok(REMEMBER), remembered);
         if written.pod_scripts.as_ref().is_some_and(|it| it.namespaces.is_empty()) {
             return Err(wrong(
                 "podScripts.namespaces",
@@ -106,17 +108,32 @@ impl Settings {
                 "0: nothing would ever happen; `wasmhookctl faults off` is for that".into(),
             ));
         }
+        if let Some(most) = written.max_active.filter(|it| *it > MOST_ACTIVE) {
+            return Err(wrong(
+                "maxActive",
+                format!("{most}: write 1 to {MOST_ACTIVE}, or leave it out for all"),
+            ));
+        }
         Ok(Self {
             scripts,
             per: written.per,
             seed: written.seed,
             window,
             max_active: written.max_active,
-            remember: remember.map_err(|what| wrong("remember", what))?.unwrap_or(REMEMBER),
+            remember: remember.map_err(|what| wrong("remember", what))?,
             opt_in: written.opt_in,
             pod_scripts: written.pod_scripts,
         })
     }
+}
+
+/// The host counts seconds.
+fn remembered(text: &str) -> Result<Duration, String> {
+    let time = script::duration(text)?;
+    if time < Duration::from_secs(1) {
+        return Err(format!("{text:?} is {time:?}: write at least a second, such as \"30s\" or \"24h\""));
+    }
+    Ok(time)
 }
 
 impl Scripts {
@@ -159,8 +176,11 @@ impl Scripts {
 
     fn add(&mut self, verb: &str, after: bool, text: &str, chaos: bool) -> Result<(), String> {
         let script = script::parse(text, script::Place { verb, after, chaos })?;
-        self.0.insert((verb.to_owned(), after), script);
-        Ok(())
+        // As `ADD` and as `cmdAdd`.
+        match self.0.insert((verb.to_owned(), after), script) {
+            Some(_) => Err(format!("`{verb}` has a script already: keep one of them")),
+            None => Ok(()),
+        }
     }
 
     pub(crate) fn at(&self, verb: &str, after: bool) -> Option<&Script> {

@@ -142,9 +142,12 @@ fn a_pod_may_bring_its_own_script_where_its_namespace_may() {
     // Its attempts are its own.
     assert_eq!(code(&annotated("b", &own, &allowed)), 7);
     assert_eq!(code(&annotated("a", &own, &settings(&json!(["test-*"])))), 5);
-    // What is wrong in it is no fault of the node's, and what is a path opens nothing.
-    for wrong in ["{", "/etc/passwd", r#"{"ADD":"eror"}"#, r#"{"add":"error"}"#] {
-        assert_eq!(code(&annotated("a", &json!({ "script": wrong }), &allowed)), 5, "{wrong}");
+    // Without one, the node's is for them as well.
+    assert_eq!(code(&annotated("a", &json!({}), &allowed)), 5);
+    // What is wrong in it is no fault of the node's, and what is a path opens nothing: nothing happens to that pod.
+    let twice = r#"{"ADD":"error","cmdAdd":"error"}"#;
+    for wrong in ["{", "/etc/passwd", r#"{"ADD":"eror"}"#, r#"{"add":"error"}"#, twice] {
+        assert_eq!(code(&annotated("c", &json!({ "script": wrong }), &allowed)), 0, "{wrong}");
     }
 }
 
@@ -210,6 +213,15 @@ fn mistakes_in_the_settings_are_told_with_their_place() {
             json!({ "maxActive": 0 }),
             "`config.maxActive`: 0: nothing would ever happen; `wasmhookctl faults off` is for that",
         ),
+        (json!({ "maxActive": 1001 }), "`config.maxActive`: 1001: write 1 to 1000, or leave it out for all"),
+        (
+            json!({ "remember": "30" }),
+            "`config.remember`: \"30\" is 30ms: write at least a second, such as \"30s\" or \"24h\"",
+        ),
+        (
+            json!({ "scripts": { "ADD": "error", "cmdAdd": "off" } }),
+            "`config.scripts.cmdAdd`: `ADD` has a script already: keep one of them",
+        ),
         (
             json!({ "remember": "long" }),
             "`config.remember`: \"long\": write a time such as 200ms, 1.5s, 2m or 24h",
@@ -218,34 +230,6 @@ fn mistakes_in_the_settings_are_told_with_their_place() {
         assert_eq!(told(&settings), what, "{settings}");
     }
     assert!(told(&json!({ "percent": 5 })).contains("unknown field `percent`"));
-}
-
-#[test]
-fn long_names_still_fit_into_a_key_and_stay_apart() {
-    let at = |network: &str, container: &str| {
-        let request = Request {
-            network: network.into(),
-            container_id: container.into(),
-            ..request("a", "STATUS", &json!({}))
-        };
-        Subject::of(&request, Per::Attachment).key
-    };
-    // The host takes 256 bytes, of which the verb, the moment and the script's hash need some.
-    assert!(at(&"n".repeat(100), &"c".repeat(100)).len() <= 200);
-    assert_ne!(at(&"n".repeat(100), &"c".repeat(100)), at(&"n".repeat(100), &"d".repeat(100)));
-}
-
-#[test]
-fn a_call_that_is_about_no_container_is_about_the_network() {
-    let request = Request {
-        container_id: String::new(),
-        args: std::iter::empty::<(String, String)>().collect(),
-        ..request("a", "STATUS", &json!({}))
-    };
-    for per in [Per::Pod, Per::Attachment, Per::Network] {
-        let subject = Subject::of(&request, per);
-        assert_eq!((subject.key.as_str(), subject.name.as_str()), ("network/net", "network net"));
-    }
 }
 
 #[test]
@@ -267,4 +251,33 @@ fn one_that_is_told_of_already_takes_no_second_place() {
     }
     assert_eq!(state::keys(Scope::Node, "active/").unwrap(), ["active/0", "active/1"]);
     assert_eq!(state::get(Scope::Node, "active/1").unwrap().unwrap(), b"shop/b (pod/b)");
+}
+
+#[test]
+fn an_error_without_words_says_what_it_is() {
+    for script in ["error", "error(11:)"] {
+        let settings = json!({ "scripts": { "ADD": script } });
+        let Pre::Deny(error) = Breaking::<Everything>::pre(&request("a", "ADD", &settings)).unwrap() else {
+            panic!("not refused")
+        };
+        assert_eq!(error.msg, "injected fault", "{script}");
+    }
+}
+
+/// Its log has a limit, which ends a hook, and what ends a hook fails the pod.
+#[test]
+fn a_long_word_of_a_pods_is_told_in_short() {
+    let settings = PodScripts { namespaces: vec!["shop".into()], annotation: "script".into() };
+    let long = "x".repeat(200_000);
+    for wrong in [
+        format!("/{long}"),
+        long.clone(),
+        json!({ long.clone(): "off" }).to_string(),
+        json!({ "ADD": [long] }).to_string(),
+    ] {
+        let annotations = BTreeMap::from([("script".to_owned(), wrong)]);
+        let told =
+            own_scripts::<Verdicts>(&settings, &request("a", "ADD", &json!({})), &annotations).unwrap_err();
+        assert!(told.len() < 500, "{} bytes", told.len());
+    }
 }
