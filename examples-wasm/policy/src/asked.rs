@@ -1,7 +1,7 @@
 //! What is asked for, wherever it stands, and what has come of it.
 
-use crate::rule::HostPort;
 use serde::Deserialize;
+use std::fmt;
 use std::net::IpAddr;
 use wasmhook_sdk::cni::{CniResult, Object};
 use wasmhook_sdk::{Request, Result};
@@ -19,6 +19,14 @@ pub(crate) struct Asked {
     pub(crate) mtus: Vec<u32>,
     pub(crate) plugins: Vec<String>,
     pub(crate) capabilities: Vec<String>,
+}
+
+/// A host port of a pod.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct HostPort {
+    pub(crate) port: u16,
+    /// In lower case.
+    pub(crate) protocol: String,
 }
 
 #[derive(Deserialize)]
@@ -138,4 +146,10 @@ fn address(text: &str) -> Option<IpAddr> {
 
 fn ipam(config: &Object) -> Result<String> {
     Ok(config.read::<Typed>("ipam")?.unwrap_or_default().plugin)
+}
+
+impl fmt::Display for HostPort {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.port, self.protocol)
+    }
 }

@@ -1,6 +1,6 @@
 //! One rule: whom it is about, and what it wants.
 
-use crate::asked::Asked;
+use crate::asked::{Asked, HostPort};
 use serde::Deserialize;
 use std::fmt;
 use std::net::IpAddr;
@@ -70,14 +70,6 @@ struct Ports {
 struct Mtu {
     min: Option<u32>,
     max: Option<u32>,
-}
-
-/// A host port of a pod.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct HostPort {
-    pub(crate) port: u16,
-    /// In lower case.
-    pub(crate) protocol: String,
 }
 
 impl Rule {
@@ -239,12 +231,6 @@ impl TryFrom<String> for Ports {
         let protocol = protocol.map(str::to_ascii_lowercase);
         let known = protocol.as_deref().is_none_or(|it| matches!(it, "tcp" | "udp" | "sctp"));
         if from > to || !known { Err(wrong()) } else { Ok(Self { from, to, protocol }) }
-    }
-}
-
-impl fmt::Display for HostPort {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}/{}", self.port, self.protocol)
     }
 }
 

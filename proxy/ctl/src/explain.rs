@@ -4,8 +4,8 @@ use crate::output::{BOLD, FAINT, GOOD};
 use serde::Serialize;
 use std::io::{self, Write};
 use wasmhook_cni::{Args, Environment, Object, PluginConfig};
+use wasmhook_plugin::Meeting;
 use wasmhook_plugin::entry::Entry;
-use wasmhook_plugin::when;
 
 /// A hook of a conflist and a request.
 #[derive(Serialize)]
@@ -41,9 +41,9 @@ pub(crate) fn explain(
         args: String::new(),
         path: String::new(),
     };
-    let meetings = when::explain(entry, &config, &environment, &args)
+    let meetings = wasmhook_plugin::explain(entry, &config, &environment, &args)
         .map_err(|error| Failure::Value("--explain", error.to_string()))?;
-    let explained = |it: when::Meeting<'_>| Explained {
+    let explained = |it: Meeting<'_>| Explained {
         path: format!("{at}{}", it.hook.at),
         module: it.hook.name.clone(),
         plugin: it.plugin,

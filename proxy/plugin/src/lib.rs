@@ -15,6 +15,7 @@ mod dispatch;
 mod door;
 pub mod entry;
 mod error;
+mod explain;
 pub mod limits;
 mod log;
 mod modules;
@@ -36,6 +37,7 @@ pub mod when;
 
 pub use delegate::find_plugin;
 pub use error::{Culprit, Error, HookFailure, Why, code};
+pub use explain::{Meeting, explain};
 pub use modules::{ModuleError, Modules};
 pub use problem::{Problem, Problems};
 pub use undo::effects;

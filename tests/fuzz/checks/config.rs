@@ -1,10 +1,9 @@
 use super::BETWEEN;
 use wasmhook_cni::{Args, Environment, PluginConfig, Verb};
-use wasmhook_plugin::Problems;
 use wasmhook_plugin::entry::{Entry, Place};
 use wasmhook_plugin::limits::LimitSettings;
 use wasmhook_plugin::settings::Settings;
-use wasmhook_plugin::when::explain;
+use wasmhook_plugin::{Problems, explain};
 
 /// A configuration, and then what a node says about limits (JSON where a node would write TOML).
 pub fn config(input: &[u8]) {

@@ -3,12 +3,10 @@
 //! All conditions must hold. What nobody says (a pod's name at GC, an annotation that the runtime does not pass) fits no
 //! pattern, and so does not keep a condition that only excludes.
 
-mod explain;
 mod pattern;
 mod read;
 mod sample;
 
-pub use explain::{Meeting, explain};
 use pattern::Patterns;
 use sample::Sample;
 use serde_json::Value;

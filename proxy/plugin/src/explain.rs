@@ -1,6 +1,6 @@
-use super::Facts;
 use crate::delegate;
 use crate::entry::{Entry, HookSpec, Place};
+use crate::when::Facts;
 use wasmhook_cni::{Args, Environment, FieldError, PluginConfig};
 
 /// A hook and a plugin of a call.
