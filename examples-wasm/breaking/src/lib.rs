@@ -107,11 +107,7 @@ fn strike<M: Means, T>(
     if settings.opt_in.as_ref().is_some_and(|it| !it.is_in(&annotations)) {
         return Ok(None);
     }
-    let own = match &settings.pod_scripts {
-        Some(allowed) => own_scripts::<M>(allowed, request, &annotations),
-        None => Ok(None),
-    };
-    let own = match own {
+    let own = match own_scripts::<M>(settings.pod_scripts.as_ref(), request, &annotations) {
         Ok(own) => own,
         // A mistake of a pod's is no mistake of the node's. What it wanted nobody knows, so it is left alone.
         Err(what) => {
@@ -169,10 +165,11 @@ fn attempt(
 
 /// What the pod brings itself, if it may and does.
 fn own_scripts<M: Means>(
-    allowed: &PodScripts,
+    allowed: Option<&PodScripts>,
     request: &Request,
     annotations: &BTreeMap<String, String>,
 ) -> Result<Option<Scripts>, String> {
+    let Some(allowed) = allowed else { return Ok(None) };
     let namespace = request.args.value("K8S_POD_NAMESPACE").unwrap_or_default();
     if !allowed.namespaces.iter().any(|it| WildMatch::new(it).matches(namespace)) {
         return Ok(None);

@@ -276,8 +276,8 @@ fn a_long_word_of_a_pods_is_told_in_short() {
         json!({ "ADD": [long] }).to_string(),
     ] {
         let annotations = BTreeMap::from([("script".to_owned(), wrong)]);
-        let told =
-            own_scripts::<Verdicts>(&settings, &request("a", "ADD", &json!({})), &annotations).unwrap_err();
+        let told = own_scripts::<Verdicts>(Some(&settings), &request("a", "ADD", &json!({})), &annotations)
+            .unwrap_err();
         assert!(told.len() < 500, "{} bytes", told.len());
     }
 }
