@@ -1,4 +1,5 @@
 use crate::output::{BOLD, FAINT, GOOD, Output, size};
+use crate::table::cut;
 use crate::{Failure, Verdict, compile};
 use clap::Args;
 use serde::Serialize;
@@ -159,21 +160,20 @@ fn wasi(imports: &[Import]) -> Option<String> {
     ))
 }
 
-/// What can be said of it in lines; `-o json` has all of it.
+/// What can be said of it in lines; `-o json` has all of it. (What is said has been tamed, but for names.)
 fn settings(out: &mut dyn Write, schema: &Value) -> std::io::Result<()> {
     let title = schema["title"].as_str().unwrap_or("see `-o json` for its schema");
-    writeln!(out, "{BOLD}{:<9}{BOLD:#} {}", "Settings", title.escape_debug())?;
-    for (key, property) in schema["properties"].as_object().into_iter().flatten() {
+    writeln!(out, "{BOLD}{:<9}{BOLD:#} {title}", "Settings")?;
+    let properties: Vec<_> = schema["properties"].as_object().into_iter().flatten().collect();
+    let width = properties.iter().map(|(key, _)| key.chars().count()).max().unwrap_or_default().min(20);
+    for (key, property) in properties {
         let what = property["description"].as_str().unwrap_or_default();
-        let first = what.split(['\n', ';']).next().unwrap_or_default();
-        let first = first.split_inclusive(". ").next().unwrap_or_default().trim_end();
-        writeln!(
-            out,
-            "{:<9} {BOLD}{}{BOLD:#}  {FAINT}{}{FAINT:#}",
-            "",
-            key.escape_debug(),
-            first.escape_debug()
-        )?;
+        let first = what.split_inclusive(". ").next().unwrap_or_default().trim_end().trim_end_matches('.');
+        let (key, first) = (key.escape_debug().to_string(), cut(first, LINE.saturating_sub(12 + width)));
+        writeln!(out, "{:<9} {BOLD}{key:<width$}{BOLD:#}  {FAINT}{first}{FAINT:#}", "")?;
     }
     Ok(())
 }
+
+/// What every terminal has.
+const LINE: usize = 80;

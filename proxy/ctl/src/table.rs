@@ -55,7 +55,8 @@ impl<const N: usize> Table<N> {
     }
 }
 
-fn cut(text: &str, width: usize) -> String {
+/// To so many characters.
+pub(crate) fn cut(text: &str, width: usize) -> String {
     if text.chars().count() <= width {
         return text.to_owned();
     }

@@ -26,7 +26,8 @@ use wasmhook_wasm::{CniError, MachineCode, Outcome, Phase, PostVerdict, PreVerdi
 #[derive(Args)]
 #[command(after_help = "A request file holds any of these, and options win over it:
   { \"verb\": \"ADD\", \"config\": {…}, \"hookConfig\": {…}, \"prevResult\": {…}, \"result\": {…},
-    \"args\": {\"K8S_POD_NAME\": \"web\"}, \"containerId\": \"c1\", \"ifname\": \"eth0\", \"netns\": \"/run/netns/x\" }")]
+    \"args\": {\"K8S_POD_NAME\": \"web\"}, \"annotations\": {…}, \"runtimeConfig\": {…},
+    \"containerId\": \"c1\", \"ifname\": \"eth0\", \"netns\": \"/run/netns/x\" }")]
 pub(crate) struct Try {
     /// A module: name or path
     module: PathBuf,
