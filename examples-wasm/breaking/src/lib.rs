@@ -111,7 +111,7 @@ fn strike<M: Means, T>(
         Ok(own) => own,
         // A mistake of a pod's is no mistake of the node's. What it wanted nobody knows, so it is left alone.
         Err(what) => {
-            warn!("nothing is injected: {what}");
+            warn!("nothing is injected into {}: {what}", Subject::of(request, Per::Pod).name);
             return Ok(None);
         }
     };

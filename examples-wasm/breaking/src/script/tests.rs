@@ -54,6 +54,37 @@ fn a_draw_is_the_same_on_every_machine() {
 }
 
 #[test]
+fn what_is_left_out_of_a_replay_makes_no_difference() {
+    let terms = [
+        "2*error",
+        "3*off",
+        "0*error",
+        "off",
+        "every(3):error",
+        "every(2):2*print(x)",
+        "30%error",
+        "50%2*error",
+        "every(2):40%off",
+        "1*print(x)",
+        "error",
+    ];
+    for number in 0..3_000_u64 {
+        let term = |index| terms[usize::try_from(luck(3).draw(number, index) % terms.len() as u64).unwrap()];
+        let text = (0..4).map(term).collect::<Vec<_>>().join("->");
+        let script = script(&text);
+        let (seen, used) = (vec![0; 4], vec![0; 4]);
+        let mut all = Replay { script: &script, luck: luck(7), seen, used };
+        let mut is_over = false;
+        for attempt in 1..=25 {
+            let turn = all.turn(attempt).filter(|it| script.0[*it].action != Action::Off);
+            assert_eq!(script.at(attempt, luck(7)).map(|it| it.term), turn, "{text}, attempt {attempt}");
+            assert!(!is_over || turn.is_none(), "{text} was over before attempt {attempt}");
+            is_over = script.is_over_after(attempt);
+        }
+    }
+}
+
+#[test]
 fn a_large_number_of_attempts_is_not_gone_through() {
     let script = script("3*error->10%error(x)->off");
     assert!(script.at(u64::MAX, luck(0)).is_none_or(|it| it.term == 1));
