@@ -105,6 +105,7 @@ deny: ## Licences and sources of all dependencies; advisories where their databa
 	@[ -x $(TOOLS)/bin/cargo-deny ] || { echo "installing cargo-deny (minutes)"; \
 		cargo install --quiet --locked --version 0.20.2 --root $(TOOLS) cargo-deny; }
 	$(TOOLS)/bin/cargo-deny --workspace check licenses sources bans
+	$(TOOLS)/bin/cargo-deny --manifest-path examples-wasm/Cargo.toml --config deny.toml --workspace check --allow license-not-encountered licenses sources bans
 	@if $(TOOLS)/bin/cargo-deny --workspace fetch db >/dev/null 2>&1; \
 	then $(TOOLS)/bin/cargo-deny --workspace check advisories; \
 	else echo "NOT CHECKED: security advisories, their database cannot be reached from here"; fi
